@@ -1,0 +1,189 @@
+package mfa
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// guarded returns the ARN of the guard's resource that the call names, or "".
+func (h House) guarded(c *Change) string {
+	for _, arn := range h.Guard {
+		fields := strings.SplitN(arn, ":", 6)
+		if len(fields) < 6 || fields[2] != c.Service {
+			continue
+		}
+		for _, named := range c.Resources {
+			if named == arn || names(fields[5], named) {
+				return arn
+			}
+		}
+	}
+	return ""
+}
+
+// names reports whether a request parameter means the resource: by its name, by
+// an ARN or URL that ends in it, or, for a schedule, by the name of its group.
+func names(resource, parameter string) bool {
+	_, id, ok := strings.Cut(resource, "/")
+	if !ok {
+		id = resource[strings.LastIndexByte(resource, ':')+1:]
+	}
+	id = strings.TrimSuffix(id, "/*")
+	if id == "" || parameter == "" {
+		return false
+	}
+	last := parameter[strings.LastIndexAny(parameter, "/:")+1:]
+	group, _, _ := strings.Cut(id, "/")
+	return parameter == id || last == id || strings.HasSuffix(parameter, "/"+id) || strings.HasPrefix(resource, "schedule/") && last == group ||
+		id[strings.LastIndexByte(id, '/')+1:] == last
+}
+
+// guard decides about a call that touched Relatch's own resources.
+func (l *look) guard() Decision {
+	switch {
+	case l.change.Actor.Is(l.House.OwnRole):
+		return l.ignore(OwnAct)
+	case l.change.Actor.Is(l.House.DeploymentRole):
+		l.raise(GuardTampered, Info, l.Standing.Journal)
+	default:
+		l.raise(GuardTampered, Critical, l.Standing.Journal)
+	}
+	d := l.decision(Alerts, GuardTouched)
+	d.Problem = l.change.EventName + " on " + l.House.guarded(l.change)
+	return d
+}
+
+// Journal names the journal that a change belongs to.
+func (h House) Journal(c Change) string {
+	switch {
+	case c.Kind == GuardChanged:
+		return GuardJournal(h.guarded(&c))
+	case c.poolWide(), c.Sub == "" && c.Pool != "":
+		return PoolJournal(c.Pool)
+	case c.Sub == "":
+		return PolicyJournal
+	default:
+		return UserJournal(c.Pool, c.Sub)
+	}
+}
+
+// lacks says in what the pool now is weaker than it was.
+func (was Pool) lacks(now Pool) []string {
+	var out []string
+	if now.Mode.strength() < was.Mode.strength() {
+		out = append(out, fmt.Sprintf("MFA is %s, it was %s", now.Mode, was.Mode))
+	}
+	for _, f := range Without(was.Factors, now.Factors) {
+		out = append(out, fmt.Sprintf("%s is no longer allowed", f))
+	}
+	if was.PreToken && !now.PreToken {
+		out = append(out, "the pre token generation trigger is gone")
+	}
+	for _, role := range Without(was.Groups, now.Groups) {
+		out = append(out, fmt.Sprintf("the group %s is gone", role))
+	}
+	return out
+}
+
+// pool decides about a pool: whether it is weaker than it was when it was last
+// whole, and, after a sweep, whether its posture has to be told.
+func (l *look) pool() Decision {
+	swept := l.change.Kind == Swept
+	was := l.Standing.Pool
+	if was == nil {
+		l.next.Pool = &l.Pool
+		was = &l.Pool
+		if !swept { // nobody knows how it was: at least as the product's documentation asks
+			was = &Pool{Mode: ModeOptional, Factors: []Factor{TOTP}}
+		}
+	}
+	lacks := was.lacks(l.Pool)
+	key := l.Standing.Journal
+	reason := PoolWeaker
+	switch in := l.Standing.incident(key); {
+	case len(lacks) == 0:
+		l.next.Pool, l.next.Lacks, l.next.NotedAt = l.better(*was), nil, time.Time{}
+		if l.resolve(key) {
+			reason = Resolved
+		}
+	case in != nil && slices.Equal(lacks, l.Standing.Lacks):
+	case swept && in == nil && !slices.Equal(lacks, l.Standing.Lacks):
+		l.next.Lacks, l.next.NotedAt = lacks, l.now // a delivery may be on its way
+	case swept && in == nil && l.now.Sub(l.Standing.NotedAt) < NotedFor:
+	default:
+		l.next.Lacks, l.next.NotedAt = lacks, time.Time{}
+		l.raise(PoolWeakened, Critical, key)
+	}
+	if swept {
+		l.next.Swept = Union(l.next.Swept, l.policy.RequiredRoles)
+		l.posture()
+		if len(l.alerts) > 0 && reason != Resolved && len(lacks) == 0 {
+			reason = PostureCounted
+		}
+	}
+	d := l.decision(Alerts, reason)
+	d.Problem = strings.Join(lacks, "; ")
+	if len(l.alerts) == 0 {
+		d = l.ignore(NotRequired)
+	}
+	if !l.next.NotedAt.IsZero() {
+		d.LookAt = l.next.NotedAt.Add(NotedFor)
+	}
+	return d
+}
+
+// better is the pool as it must stay: what it was and what has been added.
+func (l *look) better(was Pool) *Pool {
+	if slices.Equal(was.Factors, l.Pool.Factors) && was.Mode == l.Pool.Mode && was.PreToken == l.Pool.PreToken && slices.Equal(was.Groups, l.Pool.Groups) {
+		return l.next.Pool
+	}
+	return &l.Pool
+}
+
+// posture keeps the one incident per pool about the users who were unprotected
+// when Relatch first looked. It never pages.
+func (l *look) posture() {
+	key := "posture/" + string(l.change.Pool)
+	n, told := len(l.Listed), l.Standing.incident(key) != nil
+	switch {
+	case n == 0 && told:
+		l.resolve(key)
+	case n == 0:
+		return
+	case told && (slices.Equal(l.Listed, l.Standing.Count) || l.now.Sub(l.Standing.Told) < CriticalAfter):
+		return
+	default:
+		l.raise(PostureGap, Warning, key)
+	}
+	l.next.Count, l.next.Told = l.Listed, l.now
+}
+
+// readPolicy decides what a policy record read anew means. What holds from now
+// on is the caller's to keep: the new policy if it is good, else the last good one.
+func (l *look) readPolicy(r Reading) Decision {
+	d := Decision{}
+	in := l.Standing.incident(PolicyJournal)
+	if r.Err != nil {
+		d.Problem = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
+		if in == nil || in.Kind != PolicyInvalid {
+			l.raise(PolicyInvalid, Warning, PolicyJournal)
+		}
+	} else {
+		if in != nil && in.Kind == PolicyInvalid {
+			l.resolve(PolicyJournal)
+		}
+		if weaker := r.Policy.weaker(r.Last); r.Last.Valid() && len(weaker) > 0 {
+			d.Problem = strings.Join(weaker, "; ")
+			l.raise(PolicyWeakened, Critical, PolicyJournal)
+		}
+		l.next.Policy = r.Raw
+	}
+	d.Verdict, d.Reason = Alerts, PolicyRead
+	if len(l.alerts) == 0 {
+		d.Verdict, d.Reason = Ignores, NotRequired
+	}
+	d.Standing, d.Alerts = l.next, l.alerts
+	return d
+}

@@ -1,0 +1,156 @@
+package mfa
+
+import (
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Cause is why MFA had to be switched off.
+type Cause string
+
+// The causes.
+const (
+	LostDevice Cause = "lost_device"
+	BrokenApp  Cause = "broken_app"
+	OtherCause Cause = "other"
+)
+
+// Justification is a recorded business reason for one override of one user.
+type Justification struct {
+	// ID is unique within the user's justifications.
+	ID       string    `json:"id"`
+	Reason   string    `json:"reason"`
+	Ticket   string    `json:"ticket"`
+	Cause    Cause     `json:"cause,omitempty"`
+	Author   string    `json:"author"`
+	Approver string    `json:"approver,omitempty"`
+	At       time.Time `json:"at"`
+}
+
+// Rule names one condition of a justification. The set is closed: add, never rename.
+type Rule string
+
+// The rules that a justification can fail.
+const (
+	RuleMissing     Rule = "missing"      // there is no justification for this user
+	RuleSelfService Rule = "self_service" // nobody justifies a disable of their own
+	RuleAuthor      Rule = "author"       // written by somebody other than the actor
+	RuleTooShort    Rule = "too_short"
+	RuleBoilerplate Rule = "boilerplate"
+	RuleTicket      Rule = "ticket"    // does not match the pattern
+	RuleTooEarly    Rule = "too_early" // made longer before the disable than allowed
+	RuleTooLate     Rule = "too_late"  // made longer after the disable than allowed
+	RuleUsed        Rule = "used"      // another override has used it
+	RuleApprover    Rule = "approver"  // over budget or required, and no approver who is neither author nor user
+)
+
+// Match is how an override is justified.
+type Match struct {
+	// ID names the justification that counts, or the one that failed the
+	// fewest rules; empty if there is none.
+	ID string `json:"id,omitempty"`
+	// Failed are the rules it failed. None: the override is justified.
+	Failed []Rule `json:"failed,omitempty"`
+	Cause  Cause  `json:"cause,omitempty"`
+}
+
+// Justified reports whether every rule is met.
+func (m Match) Justified() bool { return m.ID != "" && len(m.Failed) == 0 }
+
+// String is the word that records use: "justified" or "unjustified".
+func (m Match) String() string {
+	if m.Justified() {
+		return "justified"
+	}
+	return "unjustified"
+}
+
+// match finds the justification for a disable by actor at the time at. past are
+// the user's other overrides.
+func match(all []Justification, actor Actor, at time.Time, u User, past []Past, p Policy) Match {
+	best := Match{Failed: []Rule{RuleMissing}}
+	spent := 0
+	for _, o := range past {
+		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
+			spent++
+		}
+	}
+	approval := p.RequireApprover || spent >= p.Budget
+	for _, j := range all {
+		var failed []Rule
+		fails := func(rule Rule, yes bool) {
+			if yes {
+				failed = append(failed, rule)
+			}
+		}
+		text := strings.Join(strings.Fields(j.Reason), " ")
+		fails(RuleSelfService, actor.Type == Self)
+		fails(RuleAuthor, actor.Type != Self && !actor.wrote(j.Author))
+		fails(RuleTooShort, utf8.RuneCountInString(text) < p.MinLength)
+		fails(RuleBoilerplate, boilerplate(text))
+		fails(RuleTicket, !p.TicketPattern.MatchString(j.Ticket))
+		fails(RuleTooEarly, j.At.Before(at.Add(-p.Before)))
+		fails(RuleTooLate, j.At.After(at.Add(p.Late)))
+		fails(RuleUsed, usedBy(past, j.ID) != "")
+		fails(RuleApprover, approval && !independent(j, u))
+		if best.ID == "" || len(failed) < len(best.Failed) {
+			best = Match{ID: j.ID, Failed: failed, Cause: j.Cause}
+		}
+	}
+	return best
+}
+
+func usedBy(past []Past, id string) string {
+	for _, o := range past {
+		if o.Justification == id {
+			return o.ID
+		}
+	}
+	return ""
+}
+
+// independent reports whether the approver is neither the author nor the user.
+func independent(j Justification, u User) bool {
+	if j.Approver == "" || j.Approver == j.Author {
+		return false
+	}
+	name := j.Approver[strings.LastIndexAny(j.Approver, "/:")+1:]
+	author := j.Author[strings.LastIndexAny(j.Author, "/:")+1:]
+	return name != author && name != u.Username && name != string(u.Sub)
+}
+
+// filler are words that make a text longer and say nothing about this user's case.
+var filler = func() map[string]bool {
+	words := map[string]bool{}
+	for _, w := range strings.Fields(`a access account admin an and approved as asap asdf at bar be business by can change
+		dear disable disabled disabling do emergency foo for fix hello i in instructed ipsum is issue it justification
+		lorem manager me mfa n na need needed needs no none now of off on ok on override per please qwerty re reason
+		request requested required requires requirement see sms standard switch switched temp temporarily temporary test
+		testing text the this ticket to todo totp tbd turn turned urgent urgently user we with work xxx`) {
+		words[w] = true
+	}
+	return words
+}()
+
+// boilerplate reports whether the text says nothing: fewer than two different
+// words that mean anything, or hardly any different letters.
+func boilerplate(text string) bool {
+	letters, words := map[rune]bool{}, map[string]bool{}
+	foreign := false
+	for _, word := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
+		for _, r := range word {
+			letters[r] = true
+			foreign = foreign || r > unicode.MaxLatin1
+		}
+		if !filler[word] {
+			words[word] = true
+		}
+	}
+	if len(letters) < 5 {
+		return true
+	}
+	// Scripts without spaces between words cannot be counted by words.
+	return !foreign && len(words) < 2
+}
