@@ -1,0 +1,377 @@
+// Package trail is the arrow "Parse": it turns the bytes of one CloudTrail
+// delivery into an mfa.Change.
+//
+// It refuses to know what a change means: it reads what CloudTrail wrote, in
+// all the wrappings that CloudTrail, EventBridge and the AWS CLI put around it.
+package trail
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/stackflow/relatch/internal/mfa"
+)
+
+// MaxRecord is the largest delivery that is read, in bytes. EventBridge passes
+// on at most 256 KB, and CloudTrail's own field limits add up to less than this.
+const MaxRecord = 1 << 20
+
+// Error says why a delivery could not be read. The delivery is evidence and
+// must be kept.
+type Error struct {
+	EventID string // if the delivery has one that can be read
+	Problem string // the field and what is wrong with it
+	Err     error
+}
+
+func (e *Error) Error() string {
+	text := e.Problem
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	if e.EventID != "" {
+		text = "event " + e.EventID + ": " + text
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// delivery has the fields of everything that can be around a record, and of the
+// record itself, so that one pass finds out which it is.
+type delivery struct {
+	// An EventBridge envelope.
+	Detail     jsontext.Value `json:"detail"`
+	DetailType string         `json:"detail-type"`
+	Source     string         `json:"source"`
+	ReplayName string         `json:"replay-name"`
+	// A row of "aws cloudtrail lookup-events".
+	CloudTrailEvent jsontext.Value `json:"CloudTrailEvent"`
+	RowID           string         `json:"EventId"`
+	// A log file whose Records is no list; Split takes the others apart.
+	Records jsontext.Value `json:"Records"`
+
+	record
+}
+
+// record is what is read of a CloudTrail record. Values that CloudTrail may
+// replace by a masking string, whatever their type, are read later.
+type record struct {
+	EventVersion        string         `json:"eventVersion"`
+	UserIdentity        jsontext.Value `json:"userIdentity"`
+	EventTime           string         `json:"eventTime"`
+	EventSource         string         `json:"eventSource"`
+	EventName           string         `json:"eventName"`
+	Region              string         `json:"awsRegion"`
+	SourceIP            string         `json:"sourceIPAddress"`
+	UserAgent           string         `json:"userAgent"`
+	ErrorCode           string         `json:"errorCode"`
+	RequestParameters   jsontext.Value `json:"requestParameters"`
+	AdditionalEventData jsontext.Value `json:"additionalEventData"`
+	RequestID           string         `json:"requestID"`
+	EventID             string         `json:"eventID"`
+	EventType           string         `json:"eventType"`
+	ReadOnly            jsontext.Value `json:"readOnly"`
+	Resources           jsontext.Value `json:"resources"`
+	RecipientAccountID  string         `json:"recipientAccountId"`
+	Addendum            jsontext.Value `json:"addendum"`
+}
+
+const cognito = "cognito-idp"
+
+// Parse reads one delivery: an EventBridge envelope with either CloudTrail
+// detail-type, a bare record, or a row of lookup-events. An operation that is of
+// no interest is a Change of kind mfa.NotRelevant, not an error. The error is
+// always an *Error, and comes with the zero Change.
+func Parse(raw []byte) (mfa.Change, error) {
+	if len(raw) > MaxRecord {
+		return mfa.Change{}, &Error{Problem: fmt.Sprintf("the record has %d bytes; CloudTrail writes none over %d", len(raw), MaxRecord)}
+	}
+	d, err := unwrap(raw)
+	if err != nil {
+		return mfa.Change{}, err
+	}
+	c, err := d.change()
+	if err != nil {
+		return mfa.Change{}, &Error{EventID: d.EventID, Problem: err.Error(), Err: errors.Unwrap(err)}
+	}
+	return c, nil
+}
+
+// unwrap finds the record in whatever is around it.
+func unwrap(raw []byte) (*delivery, error) {
+	d := &delivery{}
+	if err := object(raw, d); err != nil {
+		return nil, &Error{EventID: firstID(raw), Problem: "not a CloudTrail record", Err: err}
+	}
+	inner := d.Detail
+	switch {
+	case len(d.Records) > 0:
+		return nil, &Error{Problem: "Records is " + kindName(d.Records.Kind()) + ", want a list of records"}
+	case len(d.Detail) > 0 && d.EventName == "":
+	case len(d.CloudTrailEvent) > 0:
+		var text string
+		if err := json.Unmarshal(d.CloudTrailEvent, &text); err != nil {
+			return nil, &Error{EventID: d.RowID, Problem: "CloudTrailEvent", Err: err}
+		}
+		inner = jsontext.Value(text)
+	case d.EventName == "" && d.RowID != "":
+		return nil, &Error{EventID: d.RowID, Problem: "a row of lookup-events without CloudTrailEvent; ask for the whole output"}
+	default:
+		return d, nil
+	}
+	if d.DetailType != "" && !strings.HasSuffix(d.DetailType, " via CloudTrail") {
+		d.EventSource, d.EventName = d.Source, d.DetailType // an event of another kind: of no interest
+		return d, nil
+	}
+	d.record = record{}
+	if err := object(inner, &d.record); err != nil {
+		return nil, &Error{EventID: firstID(inner), Problem: "not a CloudTrail record", Err: err}
+	}
+	return d, nil
+}
+
+func object(raw []byte, into any) error {
+	if kind := jsontext.Value(raw).Kind(); kind != '{' {
+		return fmt.Errorf("want a JSON object, have %s", kindName(kind))
+	}
+	return json.Unmarshal(raw, into)
+}
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '[':
+		return "a list"
+	case '{':
+		return "an object"
+	default:
+		return "no JSON"
+	}
+}
+
+var idPattern = regexp.MustCompile(`"[eE]vent(?:ID|Id)"\s*:\s*"([^"\\]{1,100})"`)
+
+// firstID finds an event id in what cannot be read otherwise.
+func firstID(raw []byte) string {
+	if m := idPattern.FindSubmatch(raw[:min(len(raw), MaxRecord)]); m != nil {
+		return string(m[1])
+	}
+	return ""
+}
+
+func (d *delivery) change() (mfa.Change, error) {
+	source, known := strings.CutSuffix(d.EventSource, ".amazonaws.com")
+	if d.EventSource == "" {
+		source, known = strings.CutPrefix(d.Source, "aws.")
+	}
+	switch {
+	case d.EventName == "":
+		return mfa.Change{}, errors.New("eventName is missing")
+	case d.EventSource == "" && !known:
+		return mfa.Change{}, errors.New("eventSource is missing")
+	}
+	op, listed := operations[d.EventName]
+	switch {
+	case source == cognito && listed:
+	case guardServices[source] && d.writes():
+		op = operation{kind: mfa.GuardChanged}
+	default:
+		return mfa.Change{Kind: mfa.NotRelevant, EventName: d.EventName, EventID: d.EventID, At: looseTime(d.EventTime)}, nil
+	}
+	if major, _, _ := strings.Cut(d.EventVersion, "."); major != "1" && d.EventVersion != "" {
+		return mfa.Change{}, fmt.Errorf("eventVersion %q has another major version than 1", d.EventVersion)
+	}
+	at, err := time.Parse(time.RFC3339, d.EventTime)
+	if err != nil || at.Year() < 2000 {
+		return mfa.Change{}, fmt.Errorf("eventTime %q is no time such as 2026-11-23T08:00:00Z", clip(d.EventTime))
+	}
+	c := mfa.Change{
+		Kind: op.kind, EventName: d.EventName, EventID: d.EventID, At: at.UTC().Truncate(time.Second),
+		Source: d.SourceIP, Account: d.RecipientAccountID, Region: d.Region, Failed: d.ErrorCode, Replayed: d.ReplayName,
+	}
+	if c.Key = d.key(); c.Key == "" && op.kind != mfa.NotRelevant {
+		return mfa.Change{}, errors.New("eventID is missing")
+	}
+	c.Actor, c.Claims = d.actor(op.self)
+	if op.kind == mfa.GuardChanged {
+		c.Service, c.Resources = source, d.named()
+		return c, nil
+	}
+	params := members(d.RequestParameters)
+	extra := members(d.AdditionalEventData)
+	c.Pool = mfa.PoolID(shownString(params.get("userPoolId")))
+	if c.Pool == "" {
+		c.Pool = mfa.PoolID(shownString(extra.get("userPoolId")))
+	}
+	if c.Sub, err = sub(extra); err != nil {
+		return mfa.Change{}, err
+	}
+	if op.read != nil {
+		op.read(params, &c)
+	}
+	return c, nil
+}
+
+// key is the cause key: the same for everything that tells of the same call.
+// A record without either id has the request's, which CloudTrail repeats too.
+func (d *delivery) key() string {
+	if id := shownString(members(d.Addendum).get("originalEventID")); id != "" {
+		return id
+	}
+	if d.EventID != "" {
+		return d.EventID
+	}
+	return d.RequestID
+}
+
+// sub is the user's: AWS records it, never the username. Service events of the
+// hosted UI have it in a list.
+func sub(extra fields) (mfa.Sub, error) {
+	if s := shownString(extra.get("sub")); s != "" {
+		return mfa.Sub(s), nil
+	}
+	listed := members(extra.get("requestParameters")).get("sub")
+	if listed.Kind() != '[' {
+		return mfa.Sub(shownString(listed)), nil
+	}
+	var all []jsontext.Value
+	if err := json.Unmarshal(listed, &all); err != nil {
+		return "", fmt.Errorf("additionalEventData.requestParameters.sub: %w", err)
+	}
+	var found []string
+	for _, v := range all {
+		if s := shownString(v); s != "" && !slices.Contains(found, s) {
+			found = append(found, s)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", nil
+	case 1:
+		return mfa.Sub(found[0]), nil
+	default:
+		return "", fmt.Errorf("additionalEventData.requestParameters.sub names %d users", len(found))
+	}
+}
+
+type identity struct {
+	Type           string         `json:"type"`
+	ARN            string         `json:"arn"`
+	InvokedBy      string         `json:"invokedBy"`
+	SessionContext jsontext.Value `json:"sessionContext"`
+}
+
+type session struct {
+	SessionIssuer struct {
+		ARN string `json:"arn"`
+	} `json:"sessionIssuer"`
+	SourceIdentity string `json:"sourceIdentity"`
+}
+
+var ticketPattern = regexp.MustCompile(`[A-Z]{2,10}-?[0-9]{4,12}`)
+
+// actor reads who made the call. What is missing or masked stays empty: an
+// unknown actor is an answer.
+func (d *delivery) actor(self bool) (mfa.Actor, []string) {
+	var id identity
+	var s session
+	if d.UserIdentity.Kind() == '{' && json.Unmarshal(d.UserIdentity, &id) == nil && id.SessionContext.Kind() == '{' {
+		if err := json.Unmarshal(id.SessionContext, &s); err != nil {
+			s = session{}
+		}
+	}
+	a := mfa.Actor{ARN: id.ARN, Issuer: s.SessionIssuer.ARN, SourceIdentity: s.SourceIdentity, Type: mfa.Admin}
+	switch {
+	case self:
+		a.Type = mfa.Self
+	case d.EventType == "AwsServiceEvent" || id.Type == "AWSService":
+		a.Type = mfa.Service
+		if a.ARN == "" {
+			a.ARN = id.InvokedBy
+		}
+	}
+	var claims []string
+	claim := func(text string) {
+		for _, t := range ticketPattern.FindAllString(text, 4) {
+			if !slices.Contains(claims, t) {
+				claims = append(claims, t)
+			}
+		}
+	}
+	if _, app, ok := strings.Cut(d.UserAgent, " app/"); ok {
+		app, _, _ = strings.Cut(app, " ")
+		claim(app)
+	}
+	if strings.Contains(a.ARN, ":assumed-role/") {
+		claim(a.ARN[strings.LastIndexByte(a.ARN, '/')+1:])
+	}
+	claim(a.SourceIdentity)
+	return a, claims
+}
+
+// guardServices are the services that Relatch's own resources belong to.
+var guardServices = map[string]bool{
+	"cloudtrail": true, "dynamodb": true, "events": true, "lambda": true, "scheduler": true, "sns": true, "sqs": true,
+}
+
+// writes reports whether the call can have changed something.
+func (d *delivery) writes() bool {
+	if d.ReadOnly.Kind() == 't' {
+		return false
+	}
+	for _, prefix := range []string{"Get", "List", "Describe", "Lookup", "BatchGet", "Query", "Scan", "Test"} {
+		if strings.HasPrefix(d.EventName, prefix) {
+			return false
+		}
+	}
+	return true
+}
+
+// named lists the names and ARNs that a call on a guard's service names.
+func (d *delivery) named() []string {
+	var out []string
+	for _, m := range members(d.RequestParameters) {
+		if s := shownString(m.value); s != "" && len(s) <= 2048 {
+			out = append(out, s)
+		}
+	}
+	var resources []jsontext.Value
+	if d.Resources.Kind() == '[' && json.Unmarshal(d.Resources, &resources) == nil {
+		for _, r := range resources {
+			if arn := shownString(members(r).get("arn")); arn != "" {
+				out = append(out, arn)
+			}
+		}
+	}
+	return out
+}
+
+func looseTime(s string) time.Time {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC().Truncate(time.Second)
+}
+
+func clip(s string) string {
+	if len(s) > 60 {
+		return strings.ToValidUTF8(s[:60], "") + "…"
+	}
+	return s
+}
