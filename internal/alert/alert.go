@@ -1,0 +1,314 @@
+// Package alert puts a decision's alerts into words: relatch.alert/1, the
+// detail of the EventBridge event "MFA Alert". It is read at 3 a.m., so the
+// first hundred characters of a title say who can do what because of whom.
+//
+// It decides nothing: kind, severity, state and incident are mfa's.
+package alert
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/stackflow/relatch/internal/mfa"
+)
+
+// Schema names the format of Alert.
+const Schema = "relatch.alert/1"
+
+// Alert is one message to on-call. Usernames stand here and nowhere else;
+// secrets, tokens and other attributes stand nowhere.
+type Alert struct {
+	Schema string `json:"schema"`
+	mfa.Alert
+	Title           string              `json:"title"`
+	WhatHappened    string              `json:"what_happened"`
+	WhatHappensNext string              `json:"what_happens_next,omitempty"`
+	WhatToDo        []string            `json:"what_to_do,omitempty"`
+	User            *User               `json:"user,omitempty"`
+	Users           []mfa.Sub           `json:"users,omitempty"`
+	Actor           *Actor              `json:"actor,omitempty"`
+	SourceIP        string              `json:"source_ip,omitempty"`
+	Claims          []string            `json:"claims,omitempty"`
+	Override        *mfa.RecordOverride `json:"override,omitempty"`
+	EventID         string              `json:"event_id,omitempty"`
+	EventTime       time.Time           `json:"event_time,omitzero"`
+	Account         string              `json:"account,omitempty"`
+	Region          string              `json:"region,omitempty"`
+	Runbook         string              `json:"runbook"`
+}
+
+// User is whom the alert is about.
+type User struct {
+	Pool     mfa.PoolID `json:"pool_id"`
+	Sub      mfa.Sub    `json:"sub"`
+	Username string     `json:"username,omitempty"`
+	Roles    []mfa.Role `json:"roles,omitempty"`
+}
+
+// Actor is who did it.
+type Actor struct {
+	ARN            string        `json:"arn,omitempty"`
+	Name           string        `json:"name"`
+	Type           mfa.ActorType `json:"type,omitempty"`
+	SourceIdentity string        `json:"source_identity,omitempty"`
+}
+
+// userListed is how many users an alert names; the count is always whole.
+const userListed = 50
+
+// Compose puts the alerts of a decision into words. s and c are what was
+// decided on, now is when.
+func Compose(s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) []Alert {
+	out := make([]Alert, 0, len(d.Alerts))
+	for _, a := range d.Alerts {
+		w := words{s: s, c: c, d: d, a: a, now: now}
+		out = append(out, w.alert())
+	}
+	return out
+}
+
+type words struct {
+	s   mfa.State
+	c   mfa.Change
+	d   mfa.Decision
+	a   mfa.Alert
+	now time.Time
+}
+
+func (w words) alert() Alert {
+	out := Alert{
+		Schema: Schema, Alert: w.a, Title: w.title(), WhatHappened: w.happened(), WhatHappensNext: w.next(), WhatToDo: w.todo(),
+		SourceIP: w.c.Source, Claims: w.c.Claims, Override: w.d.Override,
+		EventID: w.c.EventID, EventTime: w.c.At, Account: w.c.Account, Region: w.c.Region,
+		Runbook: "README.md#" + strings.ReplaceAll(string(w.a.Kind), "_", "-"),
+	}
+	if w.c.Sub != "" {
+		out.User = &User{Pool: w.c.Pool, Sub: w.c.Sub, Username: w.s.User.Username, Roles: w.s.User.Roles}
+	}
+	if actor := w.actor(); actor.Type != "" {
+		out.Actor = &Actor{ARN: actor.ARN, Name: Who(actor), Type: actor.Type, SourceIdentity: actor.SourceIdentity}
+	}
+	if w.a.Kind == mfa.PostureGap {
+		out.Users = w.s.Listed[:min(len(w.s.Listed), userListed)]
+	}
+	return out
+}
+
+// actor is who opened the override, or else who made the call.
+func (w words) actor() mfa.Actor {
+	if o := w.override(); o != nil && !w.c.Kind.Delivered() {
+		return o.Actor
+	}
+	return w.c.Actor
+}
+
+func (w words) override() *mfa.Override {
+	if w.d.Standing.Override != nil {
+		return w.d.Standing.Override
+	}
+	return w.s.Standing.Override
+}
+
+// Who names an actor as people do.
+func Who(a mfa.Actor) string {
+	switch {
+	case a.Name() != "":
+		return a.Name()
+	case a.Type == mfa.Self:
+		return "the user"
+	case a.Type == mfa.Service:
+		return "an AWS service"
+	default:
+		return "an unknown actor"
+	}
+}
+
+func (w words) user() string {
+	name := w.s.User.Username
+	if name == "" {
+		name = string(w.c.Sub)
+	}
+	if len(w.s.User.Roles) == 0 {
+		return name
+	}
+	roles := make([]string, len(w.s.User.Roles))
+	for i, r := range w.s.User.Roles {
+		roles[i] = string(r)
+	}
+	return name + " (" + strings.Join(roles, ", ") + ")"
+}
+
+// Names lists factors as people write them.
+func Names(factors []mfa.Factor) string {
+	names := make([]string, len(factors))
+	for i, f := range factors {
+		names[i] = map[mfa.Factor]string{mfa.TOTP: "TOTP", mfa.SMS: "SMS", mfa.Email: "e-mail codes", mfa.WebAuthn: "passkeys"}[f]
+		if names[i] == "" {
+			names[i] = string(f)
+		}
+	}
+	if len(names) == 0 {
+		return "MFA"
+	}
+	return strings.Join(names, " and ")
+}
+
+// title says who can do what because of whom. Its first 100 characters decide.
+func (w words) title() string {
+	var prefix string
+	if w.s.House.Observe {
+		prefix = "[observe] "
+	}
+	loud := strings.ToUpper(string(w.a.Severity))
+	if w.a.State == mfa.ResolvedIt {
+		loud = "RESOLVED"
+	}
+	return prefix + loud + " " + w.headline()
+}
+
+func (w words) headline() string {
+	user := w.user()
+	if w.a.State == mfa.ResolvedIt {
+		return w.resolved()
+	}
+	switch w.a.Kind {
+	case mfa.RequiredRoleWithoutMFA, mfa.UnjustifiedOverride:
+		return user + " can sign in without MFA; " + w.because()
+	case mfa.OverrideRepeated:
+		return fmt.Sprintf("%s: MFA switched off again while an override is open, by %s", user, Who(w.c.Actor))
+	case mfa.OverrideOverdue:
+		return fmt.Sprintf("%s still has no MFA, %s after the deadline", user, span(w.now.Sub(w.override().Deadline)))
+	case mfa.CannotRestoreUser:
+		return user + " stays without MFA: Cognito refuses to switch it on again; the user must enrol"
+	case mfa.FactorSwapped:
+		return user + " has MFA again, but not the factor of before: is it the user's own?"
+	case mfa.PostureGap:
+		return fmt.Sprintf("%d users with a required role have no MFA in pool %s", len(w.s.Listed), w.c.Pool)
+	case mfa.PoolWeakened:
+		return fmt.Sprintf("pool %s weakened by %s: %s", w.c.Pool, Who(w.c.Actor), w.d.Problem)
+	case mfa.MassDisable:
+		return fmt.Sprintf("%s is switching MFA off for many users: %d within ten minutes", Who(w.c.Actor), mfa.MassUsers)
+	case mfa.GuardTampered:
+		return fmt.Sprintf("Relatch itself was touched by %s: %s", Who(w.c.Actor), w.d.Problem)
+	case mfa.PolicyInvalid:
+		return "the MFA policy cannot be used, the last good one holds: " + w.d.Problem
+	case mfa.PolicyWeakened:
+		return "the MFA policy was weakened: " + w.d.Problem
+	case mfa.UnreadableEvent:
+		return "an event could not be read and is kept: " + w.d.Problem
+	case mfa.BriefOverride:
+		return fmt.Sprintf("%s had no MFA for a short while; %s switched it off and on again", user, Who(w.c.Actor))
+	case mfa.DeadlineNear:
+		return fmt.Sprintf("%s: MFA comes on again in %s", user, span(w.override().Deadline.Sub(w.now)))
+	case mfa.LockedOutLikely:
+		return user + " has MFA again with a device declared lost; cannot sign in until a new one is enrolled"
+	}
+	return user
+}
+
+// because says who left the user without MFA, and whether that was justified.
+func (w words) because() string {
+	o := w.override()
+	if o == nil {
+		return "holds a required role and never enrolled"
+	}
+	by := Who(o.Actor)
+	if o.Disables == 0 {
+		return "nobody knows who switched " + Names(o.Taken) + " off"
+	}
+	text := fmt.Sprintf("%s switched %s off, %s", by, Names(o.Taken), o.Match)
+	if o.Rank >= mfa.MassUsers {
+		text += ", as for many users: see " + mfa.ActorKey(o.Actor.ARN, o.OpenedAt)
+	}
+	return text
+}
+
+func (w words) resolved() string {
+	switch w.a.Kind {
+	case mfa.PostureGap:
+		return fmt.Sprintf("every user with a required role has MFA in pool %s", w.c.Pool)
+	case mfa.PoolWeakened:
+		return fmt.Sprintf("pool %s is as it was", w.c.Pool)
+	case mfa.PolicyInvalid:
+		return "the MFA policy can be used again"
+	}
+	if !w.s.User.Found {
+		return w.user() + " was deleted"
+	}
+	if w.d.Override != nil && w.d.Override.Closed == mfa.Restored {
+		return w.user() + " has MFA again, switched on by Relatch"
+	}
+	if w.d.Override != nil {
+		return w.user() + " has MFA again"
+	}
+	return w.user() + " is no longer a required role without MFA"
+}
+
+func (w words) happened() string {
+	switch {
+	case w.c.EventName != "":
+		text := fmt.Sprintf("%s %s", clock(w.c.At), w.c.EventName)
+		if w.c.Pool != "" {
+			text += ", pool " + string(w.c.Pool)
+		}
+		text += ", by " + Who(w.c.Actor)
+		if w.c.Source != "" {
+			text += " from " + w.c.Source
+		}
+		if len(w.c.Claims) > 0 {
+			text += "; claims " + strings.Join(w.c.Claims, ", ") + " (unproven)"
+		}
+		if w.d.Problem != "" {
+			text += ": " + w.d.Problem
+		}
+		return text
+	case w.d.Problem != "":
+		return clock(w.now) + " " + w.d.Problem
+	default:
+		return fmt.Sprintf("%s seen by Relatch (%s)", clock(w.now), w.c.Kind)
+	}
+}
+
+func (w words) next() string {
+	o := w.override()
+	if o == nil || w.a.State == mfa.ResolvedIt || w.d.Verdict == mfa.Closes {
+		return ""
+	}
+	if o.Unrestorable || w.a.Kind == mfa.CannotRestoreUser {
+		return "Nothing by itself: open until the user enrols. Relatch looks at every sweep."
+	}
+	end := "signed out"
+	if w.s.House.Observe {
+		return fmt.Sprintf("Relatch only observes: it would switch %s on at %s.", Names(o.Taken), clock(o.Deadline))
+	}
+	return fmt.Sprintf("%s on at %s, %s, then this resolves.", Names(o.Taken), clock(o.Deadline), end)
+}
+
+func (w words) todo() []string {
+	o := w.override()
+	if o == nil || w.a.Severity == mfa.Info || w.a.State == mfa.ResolvedIt {
+		return nil
+	}
+	steps := []string{"ask " + Who(o.Actor)}
+	if !o.Match.Justified() {
+		steps = append(steps, fmt.Sprintf("meant: relatch justify %s --reason … --ticket …", o.ID))
+	}
+	return append(steps, fmt.Sprintf("not meant: relatch end %s, then revoke that session", o.ID))
+}
+
+func clock(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05Z") }
+
+// span is a duration as people say it.
+func span(d time.Duration) string {
+	d = d.Round(time.Minute)
+	h, m := int(d.Hours()), int(d.Minutes())%60
+	switch {
+	case h == 0:
+		return fmt.Sprintf("%d min", m)
+	case m == 0:
+		return fmt.Sprintf("%d h", h)
+	default:
+		return fmt.Sprintf("%d h %d min", h, m)
+	}
+}

@@ -1,0 +1,113 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/mfa"
+)
+
+// The ports are what the worker needs of the world. Each implementation is run
+// through the suites of workertest. Every call may be repeated: what is done
+// twice is done once.
+
+// UserPool shows users and pools as they are now.
+type UserPool interface {
+	// User returns the user; one who does not exist is a User that is not
+	// Found, not an error.
+	User(context.Context, mfa.PoolID, mfa.Sub) (mfa.User, error)
+	// Pool returns the pool's enforcement. Groups are those of the roles asked
+	// for that exist. A pool that does not exist is an error.
+	Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error)
+	// Members yields the users of a group, in a stable order. A group that does
+	// not exist has none. An error ends the sequence.
+	Members(context.Context, mfa.PoolID, mfa.Role) iter.Seq2[mfa.Sub, error]
+}
+
+// UserWriter changes users. Only reenable has one.
+type UserWriter interface {
+	// Enable switches factors on and makes preferred the preferred one if it is
+	// not empty. ErrRefused means that the user himself must do something first,
+	// and that nothing was changed.
+	Enable(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, factors []mfa.Factor, preferred mfa.Factor) error
+	// SignOut ends the user's sessions. A user who is gone has none.
+	SignOut(context.Context, mfa.PoolID, mfa.Sub) error
+}
+
+// ErrRefused is returned by UserWriter.Enable when Cognito says that a factor
+// cannot be switched on: no verified token, no phone number.
+var ErrRefused = errors.New("refused by the user pool")
+
+// Ledger keeps the journals, the justifications and the counts.
+type Ledger interface {
+	// Load returns the standing of a journal, of version 0 if there is none, and
+	// whether the journal has the cause key. An empty key is never known.
+	Load(ctx context.Context, journal, key string) (mfa.Standing, bool, error)
+	// Append takes one step, whole or not at all. ErrConflict means that the
+	// standing is not of the step's version any more, or that the cause key is
+	// known: load and decide again.
+	Append(context.Context, Step) error
+	// Justifications returns those recorded for the user, in the order of At.
+	Justifications(context.Context, mfa.PoolID, mfa.Sub) ([]mfa.Justification, error)
+	// Rank counts the user among those of the actor and window named by key, and
+	// returns his place, counted to mfa.MassUsers+1. The same user keeps his place.
+	Rank(ctx context.Context, key string, sub mfa.Sub) (int, error)
+	// Open yields the standings of the pool's users that are Open, in a stable
+	// order. An error ends the sequence.
+	Open(context.Context, mfa.PoolID) iter.Seq2[mfa.Standing, error]
+}
+
+// Step is one transaction on a journal.
+type Step struct {
+	// Standing replaces the one of the version it has; it is stored under the next.
+	Standing mfa.Standing
+	// Key is the cause key to remember, if not empty.
+	Key string
+	// Entry is appended to the journal, if not nil.
+	Entry *mfa.Entry
+}
+
+// ErrConflict is returned by Ledger.Append when somebody else was faster.
+var ErrConflict = errors.New("the journal has moved on")
+
+// Timer keeps one-time schedules whose target is reenable's queue.
+type Timer interface {
+	// Schedule makes a timer. One of the same name is moved if it was later, and
+	// left alone if it was earlier.
+	Schedule(ctx context.Context, name string, at time.Time, pool mfa.PoolID, sub mfa.Sub) error
+	// Cancel removes the timer. A missing one is no error.
+	Cancel(ctx context.Context, name string) error
+	// Stands reports whether there is such a timer.
+	Stands(ctx context.Context, name string) (bool, error)
+}
+
+// Queue is the queue of reenable.
+type Queue interface {
+	// Ask has reenable look at the user.
+	Ask(context.Context, mfa.PoolID, mfa.Sub) error
+}
+
+// Alerts takes messages to on-call.
+type Alerts interface {
+	Send(context.Context, []alert.Alert) error
+}
+
+// PolicySource has the record mfa.required_roles.
+type PolicySource interface {
+	// Read returns the record as it is, nil if it is missing.
+	Read(context.Context) ([]byte, error)
+}
+
+// Ports are all of them. Writer is nil for everybody but reenable.
+type Ports struct {
+	Users  UserPool
+	Writer UserWriter
+	Ledger Ledger
+	Timer  Timer
+	Queue  Queue
+	Alerts Alerts
+	Policy PolicySource
+}

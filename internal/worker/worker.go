@@ -1,0 +1,438 @@
+// Package worker is the arrows between the packages, and nothing else: it alone
+// knows that a Change is observed, decided on, written down, acted on and
+// confirmed, in this order.
+//
+// It refuses to decide (mfa does) and to know AWS (the ports do).
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/trail"
+)
+
+// Worker looks at users. One is made per process; it is not for concurrent use.
+type Worker struct {
+	House mfa.House
+	Ports
+	// Now is the clock, in UTC.
+	Now func() time.Time
+
+	policy *policy
+}
+
+// policy is what was read last and what holds.
+type policy struct {
+	read  bool
+	raw   []byte
+	holds mfa.Policy
+}
+
+// New returns a worker. Until Refresh has been called it goes by the default policy.
+func New(h mfa.House, p Ports, now func() time.Time) *Worker {
+	return &Worker{House: h, Ports: p, Now: now, policy: &policy{holds: mfa.DefaultPolicy()}}
+}
+
+// WithWriter returns a worker that may write to users: reenable. It shares the
+// policy with w.
+func (w *Worker) WithWriter(u UserWriter) *Worker {
+	r := *w
+	r.Writer = u
+	return &r
+}
+
+// Seen is what came of a look.
+type Seen struct {
+	// Records are those to be kept: usually one, none for what is of no
+	// interest, two where an unfinished intention was finished on the way.
+	Records []mfa.Record
+	// Verdict and Reason are those of the change itself, also without a record.
+	Verdict mfa.Verdict
+	Reason  mfa.Reason
+	// LookAt is when a look will decide differently although nothing happens; zero if never.
+	LookAt time.Time
+}
+
+// ErrBusy means that somebody else is acting on the same journal. Try again
+// after mfa.Lease.
+var ErrBusy = errors.New("somebody else is acting on this journal")
+
+// attempts is how often a look is repeated when the journal has moved on.
+const attempts = 8
+
+// Deliver handles the bytes of one delivery. What cannot be read is rejected
+// with an alert, not an error: the caller must keep the bytes.
+func (w *Worker) Deliver(ctx context.Context, raw []byte) (Seen, error) {
+	c, err := trail.Parse(raw)
+	if err != nil {
+		return w.Reject(ctx, err)
+	}
+	return w.Look(ctx, c)
+}
+
+// Reject records and alerts that a delivery could not be read.
+func (w *Worker) Reject(ctx context.Context, problem error) (Seen, error) {
+	var unreadable *trail.Error
+	c := mfa.Change{}
+	if errors.As(problem, &unreadable) {
+		c.Key, c.EventID = unreadable.EventID, unreadable.EventID
+	}
+	return w.screened(ctx, c, mfa.Reject(w.House, problem.Error()))
+}
+
+// Look handles one change.
+func (w *Worker) Look(ctx context.Context, c mfa.Change) (Seen, error) {
+	if d, done := mfa.Screen(w.House, c); done {
+		return w.screened(ctx, c, d)
+	}
+	if c.NamesUser() && c.Pool == "" && c.Kind.Delivered() {
+		found, err := w.locate(ctx, c.Sub)
+		if err != nil {
+			return Seen{}, err
+		}
+		if c.Pool = found; found == "" {
+			return w.screened(ctx, c, mfa.Decision{Verdict: mfa.Ignores, Reason: mfa.NotOurs})
+		}
+	}
+	return w.look(ctx, c, func(*mfa.State) {})
+}
+
+// screened ends what needed no look at anything: there is no journal to write to.
+func (w *Worker) screened(ctx context.Context, c mfa.Change, d mfa.Decision) (Seen, error) {
+	now := w.Now()
+	if err := w.send(ctx, mfa.State{House: w.House}, c, d, now); err != nil {
+		return Seen{}, err
+	}
+	return w.seen(d, mfa.NewRecord(c, d, w.policy.holds, now, nil)), nil
+}
+
+func (w *Worker) seen(d mfa.Decision, records ...mfa.Record) Seen {
+	s := Seen{Verdict: d.Verdict, Reason: d.Reason, LookAt: d.LookAt}
+	for _, r := range records {
+		if r.Kept() {
+			s.Records = append(s.Records, r)
+		}
+	}
+	return s
+}
+
+// locate finds the guarded pool that has the user: a call that the user's own
+// token authorises does not name one.
+func (w *Worker) locate(ctx context.Context, sub mfa.Sub) (mfa.PoolID, error) {
+	for _, pool := range w.House.Pools {
+		u, err := w.Users.User(ctx, pool, sub)
+		if err != nil {
+			return "", fmt.Errorf("look up the user in %s: %w", pool, err)
+		}
+		if u.Found {
+			return pool, nil
+		}
+	}
+	return "", nil
+}
+
+// look observes, decides and carries out, and does so again when somebody else
+// was faster.
+func (w *Worker) look(ctx context.Context, c mfa.Change, told func(*mfa.State)) (Seen, error) {
+	var finished []mfa.Record
+	for range attempts {
+		seen, err := w.attempt(ctx, c, told)
+		finished = append(finished, seen.Records...)
+		switch {
+		case errors.Is(err, errFinished), errors.Is(err, ErrConflict):
+		case err != nil:
+			return Seen{Records: finished}, err
+		default:
+			seen.Records = finished
+			return seen, nil
+		}
+	}
+	return Seen{Records: finished}, fmt.Errorf("%w, %d times", ErrConflict, attempts)
+}
+
+// errFinished: an unfinished intention was finished first; look again.
+var errFinished = errors.New("finished an intention")
+
+func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State)) (Seen, error) {
+	now := w.Now()
+	s := mfa.State{House: w.House}
+	told(&s)
+	var err error
+	if s.Standing, s.Known, err = w.Ledger.Load(ctx, w.House.Journal(c), c.Key); err != nil {
+		return Seen{}, fmt.Errorf("load the journal: %w", err)
+	}
+	s.Standing.Journal = w.House.Journal(c)
+	if in := s.Standing.Intention; in != nil {
+		switch {
+		case now.Before(in.LeasedUntil):
+			return Seen{}, ErrBusy
+		case in.Record.Verdict != mfa.Restores:
+			return w.resume(ctx, s, now)
+		case s.Known: // the intention is this delivery's: look at the user again for it
+			c, s.Known = mfa.Change{Kind: mfa.Due, Pool: c.Pool, Sub: c.Sub}, false
+		}
+	}
+	if s.Known {
+		d := mfa.Decide(s, c, w.policy.holds, now)
+		return w.seen(d, mfa.NewRecord(c, d, w.policy.holds, now, nil)), nil
+	}
+	if err := w.observe(ctx, &s, c, now); err != nil {
+		return Seen{}, err
+	}
+	d := mfa.Decide(s, c, w.policy.holds, now)
+	if d.Verdict == mfa.Opens && c.Actor.Type == mfa.Admin && c.Actor.ARN != "" {
+		if s.Rank, err = w.Ledger.Rank(ctx, mfa.ActorKey(c.Actor.ARN, c.At), c.Sub); err != nil {
+			return Seen{}, fmt.Errorf("count the actor's users: %w", err)
+		}
+		d = mfa.Decide(s, c, w.policy.holds, now)
+	}
+	return w.carry(ctx, s, c, d, now)
+}
+
+// observe adds to the state what the decision about a user or a pool depends on.
+func (w *Worker) observe(ctx context.Context, s *mfa.State, c mfa.Change, now time.Time) (err error) {
+	if c.Pool == "" {
+		return nil
+	}
+	roles := w.policy.holds.RequiredRoles
+	if s.Standing.Pool != nil {
+		roles = mfa.Union(roles, s.Standing.Pool.Groups)
+	}
+	if s.Pool, err = w.Users.Pool(ctx, c.Pool, roles); err != nil {
+		return fmt.Errorf("look at pool %s: %w", c.Pool, err)
+	}
+	if c.Sub == "" || !c.NamesUser() {
+		return nil
+	}
+	if s.User, err = w.Users.User(ctx, c.Pool, c.Sub); err != nil {
+		return fmt.Errorf("look at the user: %w", err)
+	}
+	if len(c.Off) > 0 || c.Masked || c.Kind == mfa.Justified {
+		if s.Justifications, err = w.Ledger.Justifications(ctx, c.Pool, c.Sub); err != nil {
+			return fmt.Errorf("load the justifications: %w", err)
+		}
+	}
+	if o := s.Standing.Override; o != nil && c.Kind == mfa.Swept && o.Deadline.After(now) {
+		stands, err := w.Timer.Stands(ctx, mfa.TimerName(o.ID))
+		if err != nil {
+			return fmt.Errorf("look for the timer: %w", err)
+		}
+		s.TimerMissing = !stands
+	}
+	return nil
+}
+
+// carry writes the intention down, acts, and confirms.
+func (w *Worker) carry(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) (Seen, error) {
+	record := mfa.NewRecord(c, d, w.policy.holds, now, nil)
+	next := d.Standing
+	if len(d.Actions) == 0 && len(d.Alerts) == 0 {
+		next.Intention = nil
+		if c.Key == "" && reflect.DeepEqual(next, s.Standing) && !record.Kept() {
+			return w.seen(d), nil
+		}
+		if err := w.confirm(ctx, next, record, c.Key); err != nil {
+			return Seen{}, err
+		}
+		return w.seen(d, record), nil
+	}
+	next.Intention = &mfa.Intention{Record: record, Actions: d.Actions, Alerts: d.Alerts, LeasedUntil: now.Add(mfa.Lease)}
+	if err := w.Ledger.Append(ctx, Step{Standing: next, Key: c.Key}); err != nil {
+		return Seen{}, fmt.Errorf("write the intention: %w", err)
+	}
+	outcomes, after, err := w.act(ctx, s, c, d)
+	if err != nil {
+		return Seen{}, err
+	}
+	d.Standing = next
+	d.Standing.Version++
+	d = mfa.Settle(s, c, w.policy.holds, now, d, outcomes, after)
+	if err := w.send(ctx, s, c, d, now); err != nil {
+		return Seen{}, err
+	}
+	record = mfa.NewRecord(c, d, w.policy.holds, now, outcomes)
+	d.Standing.Intention = nil
+	if err := w.confirm(ctx, d.Standing, record, ""); err != nil {
+		return Seen{}, err
+	}
+	return w.seen(d, record), nil
+}
+
+// confirm appends the outcome to the journal.
+func (w *Worker) confirm(ctx context.Context, next mfa.Standing, r mfa.Record, key string) error {
+	step := Step{Standing: next, Key: key}
+	if r.Kept() {
+		standing, entry := next.Append(r)
+		step.Standing, step.Entry = standing, &entry
+	}
+	if err := w.Ledger.Append(ctx, step); err != nil {
+		return fmt.Errorf("write the outcome: %w", err)
+	}
+	return nil
+}
+
+// resume finishes somebody's intention: what it says is done again, under the
+// same names and keys, and confirmed.
+func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, error) {
+	in := s.Standing.Intention
+	r := in.Record
+	c := mfa.Change{Key: r.Cause.Key, EventID: r.Cause.Key, Kind: r.Cause.Kind, EventName: r.Cause.EventName, At: r.Cause.EventTime,
+		Actor: mfa.Actor{ARN: r.Cause.Actor, Type: r.Cause.ActorType}, Source: r.Cause.SourceIP}
+	if r.User != nil {
+		c.Pool, c.Sub = r.User.Pool, r.User.Sub
+	}
+	leased := s.Standing
+	again := *in
+	again.LeasedUntil = now.Add(mfa.Lease)
+	leased.Intention = &again
+	if err := w.Ledger.Append(ctx, Step{Standing: leased}); err != nil {
+		return Seen{}, fmt.Errorf("take over the intention: %w", err)
+	}
+	leased.Version++
+	if err := w.observe(ctx, &s, c, now); err != nil {
+		return Seen{}, err
+	}
+	d := mfa.Decision{Verdict: r.Verdict, Reason: r.Reason, Problem: r.Problem, Override: r.Override, Actions: in.Actions, Alerts: in.Alerts, Standing: leased}
+	outcomes, after, err := w.act(ctx, s, c, d)
+	if err != nil {
+		return Seen{}, err
+	}
+	d = mfa.Settle(s, c, w.policy.holds, now, d, outcomes, after)
+	if err := w.send(ctx, s, c, d, now); err != nil {
+		return Seen{}, err
+	}
+	r.Actions = outcomes
+	d.Standing.Intention = nil
+	if err := w.confirm(ctx, d.Standing, r, ""); err != nil {
+		return Seen{}, err
+	}
+	return w.seen(d, r), errFinished
+}
+
+// act carries out the decision's actions. A user who is changed is read back.
+func (w *Worker) act(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision) ([]mfa.Outcome, mfa.User, error) {
+	var outcomes []mfa.Outcome
+	after, asked := s.User, false
+	for _, a := range d.Actions {
+		if asked && d.Verdict == mfa.Restores {
+			break // what belongs to a restore is done by whoever does it
+		}
+		result, err := mfa.Done, error(nil)
+		switch {
+		case a.Do == mfa.Schedule:
+			err = w.Timer.Schedule(ctx, mfa.TimerName(d.Override.ID), a.At, c.Pool, c.Sub)
+		case a.Do == mfa.Cancel:
+			err = w.Timer.Cancel(ctx, mfa.TimerName(d.Override.ID))
+		case w.House.Observe && (a.Do == mfa.SignOut || w.Writer != nil):
+			result = mfa.Would
+		case w.Writer == nil || d.Verdict == mfa.Opens:
+			result, asked = mfa.Handed, true
+			err = w.Queue.Ask(ctx, c.Pool, c.Sub)
+		case a.Do == mfa.Restore:
+			result, err = w.enable(ctx, c, d)
+			if err == nil {
+				after, err = w.Users.User(ctx, c.Pool, c.Sub)
+			}
+		case a.Do == mfa.SignOut:
+			err = w.Writer.SignOut(ctx, c.Pool, c.Sub)
+		}
+		if err != nil {
+			return nil, after, fmt.Errorf("%s: %w", a.Do, err)
+		}
+		outcomes = append(outcomes, mfa.Outcome{Action: a, Result: result})
+	}
+	return outcomes, after, nil
+}
+
+// enable switches on what was taken: all of it at once or, where Cognito refuses
+// that, each factor that it does not refuse.
+func (w *Worker) enable(ctx context.Context, c mfa.Change, d mfa.Decision) (mfa.Result, error) {
+	err := w.Writer.Enable(ctx, c.Pool, c.Sub, d.Restore, d.Preferred)
+	if !errors.Is(err, ErrRefused) {
+		return mfa.Done, err
+	}
+	if len(d.Restore) < 2 {
+		return mfa.Refused, nil
+	}
+	result := mfa.Refused
+	for _, f := range d.Restore {
+		preferred := d.Preferred
+		if preferred != f {
+			preferred = ""
+		}
+		switch err := w.Writer.Enable(ctx, c.Pool, c.Sub, []mfa.Factor{f}, preferred); {
+		case err == nil:
+			result = mfa.Done
+		case !errors.Is(err, ErrRefused):
+			return "", err
+		}
+	}
+	return result, nil
+}
+
+func (w *Worker) send(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) error {
+	if len(d.Alerts) == 0 {
+		return nil
+	}
+	if err := w.Alerts.Send(ctx, alert.Compose(s, c, d, now)); err != nil {
+		return fmt.Errorf("send alerts: %w", err)
+	}
+	return nil
+}
+
+// Refresh reads the policy record. Where it has changed, what that means is
+// decided and told; a record that cannot be used leaves the last good policy,
+// else the defaults, in force.
+func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
+	raw, err := w.Policy.Read(ctx)
+	if err != nil {
+		return Seen{}, fmt.Errorf("read the policy: %w", err)
+	}
+	if w.policy.read && bytes.Equal(raw, w.policy.raw) {
+		return Seen{}, nil
+	}
+	last, err := w.lastGood(ctx)
+	if err != nil {
+		return Seen{}, err
+	}
+	seen, err := w.look(ctx, mfa.Change{Kind: mfa.Swept}, func(s *mfa.State) {
+		r := mfa.Reading{Raw: raw, Last: last}
+		r.Policy, r.Err = mfa.ParsePolicy(raw)
+		s.Reading = &r
+	})
+	if err != nil {
+		return seen, err
+	}
+	if last, err = w.lastGood(ctx); err != nil {
+		return seen, err
+	}
+	*w.policy = policy{read: true, raw: raw, holds: orDefault(last)}
+	return seen, nil
+}
+
+func orDefault(p mfa.Policy) mfa.Policy {
+	if !p.Valid() {
+		return mfa.DefaultPolicy()
+	}
+	return p
+}
+
+// lastGood is the newest policy that could be used, the zero Policy if there was none.
+func (w *Worker) lastGood(ctx context.Context) (mfa.Policy, error) {
+	s, _, err := w.Ledger.Load(ctx, mfa.PolicyJournal, "")
+	if err != nil {
+		return mfa.Policy{}, fmt.Errorf("load the last good policy: %w", err)
+	}
+	p, err := mfa.ParsePolicy(s.Policy)
+	if err != nil {
+		return mfa.Policy{}, nil //nolint:nilerr // only good documents are kept: there was none
+	}
+	return p, nil
+}
