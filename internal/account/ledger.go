@@ -1,0 +1,142 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// Ledger is a ledger in memory.
+type Ledger struct {
+	journals       map[string]*journal
+	justifications map[string][]mfa.Justification
+	ranks          map[string][]mfa.Sub
+	open           map[mfa.PoolID]map[string]bool
+	steps          int
+}
+
+type journal struct {
+	standing mfa.Standing
+	keys     map[string]bool
+	entries  []mfa.Entry
+}
+
+// NewLedger returns an empty ledger.
+func NewLedger() *Ledger {
+	return &Ledger{
+		journals: map[string]*journal{}, justifications: map[string][]mfa.Justification{},
+		ranks: map[string][]mfa.Sub{}, open: map[mfa.PoolID]map[string]bool{},
+	}
+}
+
+// Load implements worker.Ledger.
+func (l *Ledger) Load(_ context.Context, name, key string) (mfa.Standing, bool, error) {
+	j := l.journals[name]
+	if j == nil {
+		return mfa.Standing{Journal: name}, false, nil
+	}
+	return j.standing, key != "" && j.keys[key], nil
+}
+
+// Append implements worker.Ledger.
+func (l *Ledger) Append(_ context.Context, s worker.Step) error {
+	j := l.journals[s.Standing.Journal]
+	if j == nil {
+		j = &journal{keys: map[string]bool{}}
+	}
+	switch {
+	case s.Standing.Version != j.standing.Version:
+		return fmt.Errorf("%w: %s is at version %d, not %d", worker.ErrConflict, s.Standing.Journal, j.standing.Version, s.Standing.Version)
+	case s.Key != "" && j.keys[s.Key]:
+		return fmt.Errorf("%w: %s has the cause key", worker.ErrConflict, s.Standing.Journal)
+	}
+	l.journals[s.Standing.Journal] = j
+	j.standing = s.Standing
+	j.standing.Version++
+	if s.Key != "" {
+		j.keys[s.Key] = true
+	}
+	if s.Entry != nil {
+		j.entries = append(j.entries, *s.Entry)
+	}
+	l.list(&j.standing)
+	return nil
+}
+
+// list keeps the index of what the sweep must look at.
+func (l *Ledger) list(s *mfa.Standing) {
+	rest, ok := strings.CutPrefix(s.Journal, "user/")
+	if !ok {
+		return
+	}
+	id, _, _ := strings.Cut(rest, "/")
+	pool := mfa.PoolID(id)
+	switch {
+	case !s.Open():
+		delete(l.open[pool], s.Journal)
+	case l.open[pool] == nil:
+		l.open[pool] = map[string]bool{s.Journal: true}
+	default:
+		l.open[pool][s.Journal] = true
+	}
+}
+
+// seed stores what was known before the start.
+func (l *Ledger) seed(s mfa.Standing) {
+	s.Version = 1
+	l.journals[s.Journal] = &journal{standing: s, keys: map[string]bool{}}
+	l.list(&s)
+}
+
+// Justifications implements worker.Ledger.
+func (l *Ledger) Justifications(_ context.Context, pool mfa.PoolID, sub mfa.Sub) ([]mfa.Justification, error) {
+	return l.justifications[mfa.UserJournal(pool, sub)], nil
+}
+
+func (l *Ledger) justify(pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
+	key := mfa.UserJournal(pool, sub)
+	all := append(slices.Clone(l.justifications[key]), j)
+	all[len(all)-1].ID = fmt.Sprintf("J-%d", len(all))
+	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
+	l.justifications[key] = all
+}
+
+// Rank implements worker.Ledger.
+func (l *Ledger) Rank(_ context.Context, key string, sub mfa.Sub) (int, error) {
+	if i := slices.Index(l.ranks[key], sub); i >= 0 {
+		return i + 1, nil
+	}
+	if len(l.ranks[key]) < mfa.MassUsers {
+		l.ranks[key] = append(l.ranks[key], sub)
+		return len(l.ranks[key]), nil
+	}
+	return mfa.MassUsers + 1, nil
+}
+
+// Open implements worker.Ledger.
+func (l *Ledger) Open(_ context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standing, error] {
+	return func(yield func(mfa.Standing, error) bool) {
+		for _, name := range slices.Sorted(maps.Keys(l.open[pool])) {
+			if !yield(l.journals[name].standing, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Entries returns a journal's entries, the oldest first.
+func (l *Ledger) Entries(journal string) []mfa.Entry {
+	if j := l.journals[journal]; j != nil {
+		return slices.Clone(j.entries)
+	}
+	return nil
+}
+
+// Journals returns the names of all journals, sorted.
+func (l *Ledger) Journals() []string { return slices.Sorted(maps.Keys(l.journals)) }
