@@ -1,0 +1,432 @@
+// Package replay runs recorded deliveries through the very worker that the
+// functions run, on an account in memory, with a clock that jumps from one
+// thing that happens to the next.
+//
+// It refuses to decide anything: it says when, the worker says what.
+package replay
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stackflow/relatch/internal/account"
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// Options are what the command line adds to a scenario.
+type Options struct {
+	// Policy replaces the account's policy record, if not nil.
+	Policy []byte
+	// Until is when the clock stops; zero: when nothing lies ahead any more.
+	Until time.Time
+	// Told is told of every record as it is made, with the alerts that went
+	// with it; nil for nobody.
+	Told func(mfa.Record, []alert.Alert)
+	// Ports may put something between the worker and the account; nil for nothing.
+	Ports func(worker.Ports) worker.Ports
+	// Crashed says when a trigger whose look ended with err comes again; nil
+	// ends the replay with the error.
+	Crashed func(err error) (after time.Duration, again bool)
+}
+
+// Result is how a scenario ended.
+type Result struct {
+	Name    string
+	Records []mfa.Record
+	Summary Summary
+	// Users are those at the end, as account.json has them.
+	Users []account.UserFile
+	// OpenIncidents are those still open, with the kind that triggered each.
+	OpenIncidents []mfa.Incident
+	Timers        int
+	// Rejected are the deliveries that could not be read, with file, place and reason.
+	Rejected []string
+	Account  *account.Account
+}
+
+// Run replays the scenario. The error is the worker's, and there is none unless
+// something was put between it and the account.
+func Run(ctx context.Context, s Scenario, o Options) (Result, error) {
+	r := newRun(s, o)
+	if err := r.all(ctx); err != nil {
+		return Result{}, fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), err)
+	}
+	return r.result(), nil
+}
+
+// run is one replay in progress.
+type run struct {
+	Options
+	name     string
+	account  *account.Account
+	audit    *worker.Worker // also the sweep: neither may write to users
+	reenable *worker.Worker
+	start    time.Time
+	now      time.Time
+	swept    time.Time
+
+	calls      []mfa.Change // by eventTime
+	faults     []account.Fault
+	policies   []account.PolicyFile
+	justified  []account.JustificationFile
+	deliveries []Delivery // by arrival; Arrives is set
+	again      []retry    // triggers that come again after a crash
+
+	// What a sweep must look at: everybody, whoever was touched since the last
+	// one, and whoever a look will decide differently about by now.
+	everybody bool
+	touched   map[string]bool
+	known     agenda
+
+	tally
+}
+
+type retry struct {
+	at time.Time
+	do func(context.Context) error
+}
+
+func newRun(s Scenario, o Options) *run {
+	r := &run{Options: o, name: s.Name, touched: map[string]bool{}, everybody: true}
+	file := s.Account
+	if file == nil {
+		inferred := account.Infer(callsOf(s.Deliveries))
+		file = &inferred
+	}
+	r.schedule(s, file)
+	raw := []byte(file.Policy)
+	switch {
+	case o.Policy != nil:
+		raw = o.Policy
+	case raw == nil:
+		raw = mfa.DefaultDocument()
+	}
+	policy, err := mfa.ParsePolicy(raw)
+	if err != nil {
+		policy = mfa.DefaultPolicy() // what holds; the first read tells of the problem
+	}
+	r.account = account.New(*file, policy, raw, r.start)
+	ports := worker.Ports{
+		Users: r.account, Writer: r.account, Ledger: r.account, Timer: r.account, Queue: r.account, Alerts: r.account, Policy: r.account,
+	}
+	if o.Ports != nil {
+		ports = o.Ports(ports)
+	}
+	writer := ports.Writer
+	ports.Writer = nil
+	r.audit = worker.New(file.House(), ports, func() time.Time { return r.now })
+	r.reenable = r.audit.WithWriter(writer)
+	return r
+}
+
+// callsOf are the calls behind the deliveries, each once, in the order of their time.
+func callsOf(deliveries []Delivery) []mfa.Change {
+	var calls []mfa.Change
+	known := map[string]bool{}
+	for _, d := range deliveries {
+		if d.Err != nil || d.Change.Kind == mfa.NotRelevant && d.Change.Role == "" || d.Change.Kind == mfa.GuardChanged || known[d.Change.Key] {
+			continue
+		}
+		known[d.Change.Key] = true
+		calls = append(calls, d.Change)
+	}
+	slices.SortStableFunc(calls, func(a, b mfa.Change) int { return a.At.Compare(b.At) })
+	return calls
+}
+
+// schedule fixes when everything happens.
+func (r *run) schedule(s Scenario, f *account.File) {
+	last := f.Now
+	for _, d := range s.Deliveries {
+		if d.Arrives.IsZero() {
+			if d.Arrives = last; d.Change.At.After(last) {
+				d.Arrives = d.Change.At
+			}
+		}
+		last = d.Arrives
+		r.deliveries = append(r.deliveries, d)
+	}
+	slices.SortStableFunc(r.deliveries, func(a, b Delivery) int { return a.Arrives.Compare(b.Arrives) })
+	r.start = f.Now
+	for _, d := range r.deliveries {
+		if r.start.IsZero() {
+			r.start = d.Arrives
+		}
+	}
+	for i := range r.deliveries {
+		if r.deliveries[i].Arrives.Before(r.start) {
+			r.deliveries[i].Arrives = r.start
+		}
+	}
+	r.now, r.swept = r.start, r.start
+	r.calls = callsOf(s.Deliveries)
+	r.faults, r.policies = slices.Clone(f.Faults), slices.Clone(f.Policies)
+	slices.SortStableFunc(r.faults, func(a, b account.Fault) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(r.policies, func(a, b account.PolicyFile) int { return a.At.Compare(b.At) })
+	for _, j := range f.Justifications {
+		if j.At.After(r.start) {
+			r.justified = append(r.justified, j)
+		}
+	}
+	slices.SortStableFunc(r.justified, func(a, b account.JustificationFile) int { return a.At.Compare(b.At) })
+}
+
+// all runs the clock: it goes on while something lies ahead, or a sweep will
+// decide differently at a known time; then comes one last sweep, of everybody.
+func (r *run) all(ctx context.Context) error {
+	if err := r.trigger(ctx, func(ctx context.Context) error { return r.refresh(ctx) }); err != nil {
+		return err
+	}
+	for {
+		next := r.ahead()
+		if sweep := r.nextSweep(); !sweep.IsZero() && (next.IsZero() || sweep.Before(next)) {
+			next = sweep
+		}
+		last := next.IsZero()
+		if last {
+			next, r.everybody = r.tick(), true
+		}
+		if !r.Until.IsZero() && next.After(r.Until) {
+			return nil
+		}
+		r.now = later(next, r.now)
+		if err := r.instant(ctx); err != nil {
+			return err
+		}
+		if last && r.ahead().IsZero() && r.known.next().IsZero() {
+			return nil
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// ahead is when the next thing happens but for sweeps; zero if nothing does.
+func (r *run) ahead() time.Time {
+	var next time.Time
+	consider := func(at time.Time) {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	if len(r.calls) > 0 {
+		consider(r.calls[0].At)
+	}
+	if len(r.policies) > 0 {
+		consider(r.policies[0].At)
+	}
+	if len(r.justified) > 0 {
+		consider(r.justified[0].At)
+	}
+	if len(r.deliveries) > 0 {
+		consider(r.deliveries[0].Arrives)
+	}
+	for _, again := range r.again {
+		consider(again.at)
+	}
+	consider(r.account.NextTimer())
+	if !next.IsZero() && len(r.faults) > 0 {
+		consider(r.faults[0].At) // a fault alone is no reason to go on
+	}
+	return next
+}
+
+// tick is the next time at which a sweep may run.
+func (r *run) tick() time.Time {
+	since := later(r.now, r.swept.Add(1)).Sub(r.start)
+	n := (since + worker.SweepEvery - 1) / worker.SweepEvery
+	return r.start.Add(n * worker.SweepEvery)
+}
+
+// nextSweep is when the next sweep runs that can change anything; zero if none can.
+func (r *run) nextSweep() time.Time {
+	tick := r.tick()
+	if len(r.touched) > 0 {
+		return tick
+	}
+	known := r.known.next()
+	if known.IsZero() || !known.After(tick) {
+		if known.IsZero() {
+			return known
+		}
+		return tick
+	}
+	n := (known.Sub(r.start) + worker.SweepEvery - 1) / worker.SweepEvery
+	return r.start.Add(n * worker.SweepEvery)
+}
+
+// instant lets everything happen that happens now, in the order of the design.
+func (r *run) instant(ctx context.Context) error {
+	for ; len(r.calls) > 0 && !r.calls[0].At.After(r.now); r.calls = r.calls[1:] {
+		r.account.Call(r.calls[0])
+		r.touch(r.calls[0])
+	}
+	for ; len(r.faults) > 0 && !r.faults[0].At.After(r.now); r.faults = r.faults[1:] {
+		r.account.Inject(r.faults[0])
+		r.everybody, r.touched["fault"] = true, true
+	}
+	for ; len(r.policies) > 0 && !r.policies[0].At.After(r.now); r.policies = r.policies[1:] {
+		r.account.SetPolicy(policyRecord(r.policies[0]))
+		r.everybody, r.touched["policy"] = true, true
+		if err := r.trigger(ctx, r.refresh); err != nil {
+			return err
+		}
+	}
+	for ; len(r.justified) > 0 && !r.justified[0].At.After(r.now); r.justified = r.justified[1:] {
+		j := r.justified[0]
+		r.account.Justify(j)
+		if err := r.look(ctx, r.audit, mfa.Change{Kind: mfa.Justified, Pool: j.Pool, Sub: j.Sub}); err != nil {
+			return err
+		}
+	}
+	for _, ask := range r.account.Fire(r.now) {
+		if err := r.ask(ctx, ask); err != nil {
+			return err
+		}
+	}
+	again := r.again
+	r.again = nil
+	for _, a := range again {
+		if a.at.After(r.now) {
+			r.again = append(r.again, a)
+		} else if err := r.trigger(ctx, a.do); err != nil {
+			return err
+		}
+	}
+	for ; len(r.deliveries) > 0 && !r.deliveries[0].Arrives.After(r.now); r.deliveries = r.deliveries[1:] {
+		if err := r.deliver(ctx, r.deliveries[0]); err != nil {
+			return err
+		}
+	}
+	if r.now.After(r.swept) && r.now.Sub(r.start)%worker.SweepEvery == 0 && (r.everybody || len(r.touched) > 0 || r.known.due(r.now)) {
+		return r.sweep(ctx)
+	}
+	return nil
+}
+
+func policyRecord(p account.PolicyFile) []byte {
+	if p.Value.Kind() == 'n' {
+		return nil
+	}
+	return p.Value
+}
+
+// touch remembers that a sweep must look at whom the call concerns.
+func (r *run) touch(c mfa.Change) {
+	if c.Pool == "" || !c.NamesUser() {
+		r.everybody = true
+	}
+	r.touched[mfa.UserJournal(c.Pool, c.Sub)] = true
+}
+
+// trigger does something that may crash, and then what it asked reenable for.
+func (r *run) trigger(ctx context.Context, do func(context.Context) error) error {
+	if err := do(ctx); err != nil {
+		if r.Crashed == nil {
+			return err
+		}
+		after, again := r.Crashed(err)
+		if !again {
+			return err
+		}
+		r.again = append(r.again, retry{r.now.Add(after), do})
+	}
+	for _, ask := range r.account.Asks() {
+		if err := r.ask(ctx, ask); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) ask(ctx context.Context, a account.Ask) error {
+	return r.look(ctx, r.reenable, mfa.Change{Kind: mfa.Due, Pool: a.Pool, Sub: a.Sub, Timer: a.Timer})
+}
+
+func (r *run) look(ctx context.Context, w *worker.Worker, c mfa.Change) error {
+	return r.trigger(ctx, func(ctx context.Context) error {
+		seen, err := w.Look(ctx, c)
+		r.told(seen)
+		r.looked(c.Pool, c.Sub, seen)
+		return err
+	})
+}
+
+func (r *run) deliver(ctx context.Context, d Delivery) error {
+	return r.trigger(ctx, func(ctx context.Context) error {
+		var seen worker.Seen
+		var err error
+		if d.Err != nil {
+			seen, err = r.audit.Reject(ctx, d.Err)
+		} else {
+			seen, err = r.audit.Look(ctx, d.Change)
+		}
+		r.told(seen)
+		if err != nil {
+			return err
+		}
+		r.count(d, seen)
+		if d.Err == nil && d.Change.Kind != mfa.NotRelevant {
+			for _, record := range seen.Records {
+				if record.User != nil {
+					d.Change.Pool = record.User.Pool
+				}
+			}
+			r.looked(d.Change.Pool, d.Change.Sub, seen)
+		}
+		return nil
+	})
+}
+
+func (r *run) refresh(ctx context.Context) error {
+	seen, err := r.audit.Refresh(ctx)
+	r.told(seen)
+	return err
+}
+
+// sweep looks at whoever may be decided on differently.
+func (r *run) sweep(ctx context.Context) error {
+	everybody, touched := r.everybody, r.touched
+	r.everybody, r.touched, r.swept = false, map[string]bool{}, r.now
+	skip := func(pool mfa.PoolID, sub mfa.Sub) bool {
+		journal := mfa.UserJournal(pool, sub)
+		return !everybody && !touched[journal] && !r.known.dueAt(journal, r.now)
+	}
+	return r.trigger(ctx, func(ctx context.Context) error {
+		err := r.audit.Sweep(ctx, skip, func(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
+			r.told(seen)
+			r.known.set(mfa.UserJournal(pool, sub), seen.LookAt)
+		})
+		r.known.drop(r.now)
+		return err
+	})
+}
+
+// looked remembers what a look that was no sweep's leaves for the next sweep.
+func (r *run) looked(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
+	journal := mfa.UserJournal(pool, sub)
+	r.touched[journal] = true
+	r.known.set(journal, seen.LookAt)
+}
+
+// told passes records on.
+func (r *run) told(seen worker.Seen) {
+	sent := r.account.Sent()
+	r.alerts(sent)
+	for _, record := range seen.Records {
+		r.record(record)
+		if r.Told != nil {
+			r.Told(record, sent)
+		}
+		sent = nil
+	}
+}
