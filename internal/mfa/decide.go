@@ -20,8 +20,10 @@ import (
 //  8. nothing of all that: not required, or nothing open
 //
 // It is total and pure: the same arguments give the same decision, and the
-// state that it is given stays as it was.
+// state that it is given stays as it was. now is taken in whole seconds, UTC, as
+// everything that is kept of it.
 func Decide(s State, c Change, p Policy, now time.Time) Decision {
+	now = whole(now)
 	l := look{State: s, change: &c, policy: p, now: now, next: s.Standing}
 	if d, done := Screen(s.House, c); done {
 		return d
@@ -141,15 +143,16 @@ func Screen(h House, c Change) (Decision, bool) {
 	verdict := func(v Verdict, r Reason) (Decision, bool) { return Decision{Verdict: v, Reason: r}, true }
 	switch {
 	case c.Kind == "":
-		return verdict(Rejects, Unreadable)
+		return Reject(h, "the change is of no kind"), true
 	case c.Kind == NotRelevant:
 		return verdict(Ignores, Irrelevant)
 	case c.Kind == GuardChanged && h.guarded(&c) == "":
 		return verdict(Ignores, Irrelevant)
 	// A call that failed need not name whom it failed for: IAM's refusals do not.
 	case c.NamesUser() && c.Sub == "" && c.Kind.Delivered() && c.Failed == "":
-		return Decision{Verdict: Rejects, Reason: NamesNoUser, Problem: "the record names no user: additionalEventData.sub is missing or hidden",
-			Alerts: []Alert{h.say(Alert{Kind: UnreadableEvent, Severity: Warning, State: Noted})}}, true
+		d := Reject(h, "the record names no user: additionalEventData.sub is missing or hidden")
+		d.Reason = NamesNoUser
+		return d, true
 	case c.Pool != "" && !slices.Contains(h.Pools, c.Pool):
 		return verdict(Ignores, NotOurs)
 	case c.Failed != "":
@@ -160,9 +163,13 @@ func Screen(h House, c Change) (Decision, bool) {
 
 // Reject is the decision about a delivery that could not be read at all.
 func Reject(h House, problem string) Decision {
-	return Decision{Verdict: Rejects, Reason: Unreadable, Problem: problem,
-		Alerts: []Alert{h.say(Alert{Kind: UnreadableEvent, Severity: Warning, State: Noted})}}
+	return Decision{
+		Verdict: Rejects, Reason: Unreadable, Problem: problem,
+		Alerts: []Alert{h.say(Alert{Kind: UnreadableEvent, Severity: Warning, State: Noted})},
+	}
 }
+
+func whole(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // say keeps an observing house from paging.
 func (h House) say(a Alert) Alert {
@@ -186,18 +193,17 @@ type look struct {
 // role: by a role held now, or when the open override opened. Leaving the group
 // does not help.
 func (l *look) required() bool {
-	if len(l.policy.Requires(l.User.Roles)) > 0 {
-		return true
-	}
+	requires := func(r Role) bool { return slices.Contains(l.policy.RequiredRoles, r) }
 	o := l.Standing.Override
-	return o != nil && len(l.policy.Requires(o.Roles)) > 0
+	return slices.ContainsFunc(l.User.Roles, requires) || o != nil && slices.ContainsFunc(o.Roles, requires)
 }
 
 func (l *look) decision(v Verdict, r Reason) Decision {
 	d := Decision{Verdict: v, Reason: r, Standing: l.next, Alerts: l.alerts}
 	d.LookAt = l.lookAt()
 	// A sign-out that was asked for is done by the next look that may do it.
-	if l.next.SignOut && v == Ignores && (l.change.Kind == Due || l.change.Kind == Swept) {
+	owed := l.next.SignOut && v != Opens && v != Closes && v != Restores
+	if owed && (l.change.Kind == Due || l.change.Kind == Swept) {
 		d.Actions = append(d.Actions, Action{Do: SignOut})
 	}
 	return d
@@ -254,9 +260,12 @@ func (l *look) taken() []Factor {
 }
 
 // tookAway reports whether the change is the act that left the user without an
-// adequate factor: with what it took he would have one.
+// adequate factor: with what it took he would have one, and he has not been seen
+// with one since.
 func (l *look) tookAway() bool {
-	return l.change.takes() && len(Adequate(Union(l.User.Factors, l.taken()), l.required())) > 0
+	protectedSince := func(o Past) bool { return l.change.At.Before(o.ClosedAt) }
+	return l.change.takes() && len(Adequate(Union(l.User.Factors, l.taken()), l.required())) > 0 &&
+		!slices.ContainsFunc(l.Standing.Past, protectedSince)
 }
 
 func (l *look) open(at time.Time, actor Actor, disables int) Decision {
@@ -335,10 +344,7 @@ func (l *look) severity(o *Override) Severity {
 	if o.Rank >= MassUsers {
 		severity = Warning // the actor's own incident pages
 	}
-	if !l.User.Enabled {
-		severity = Info // nobody can sign in as this user
-	}
-	return severity
+	return l.unlessDisabled(severity)
 }
 
 // continued decides about an open override: rules 5 and 6.
@@ -361,15 +367,10 @@ func (l *look) continued() Decision {
 	case reached || !o.AskedAt.IsZero():
 		return l.restore(&o)
 	}
-	switch l.change.Kind {
-	case Due:
-		if l.change.Timer {
-			actions = append(actions, l.timer(&o))
-		}
-	case Swept:
-		if l.TimerMissing {
-			actions = append(actions, l.timer(&o))
-		}
+	if l.change.Kind == Due && l.change.Timer || l.change.Kind == Swept && l.TimerMissing {
+		actions = append(actions, l.timer(&o))
+	}
+	if l.change.Kind == Swept {
 		l.notice(&o)
 	}
 	return l.held(&o, actions)
@@ -441,7 +442,7 @@ func (l *look) notice(o *Override) {
 	due := false
 	for _, before := range l.policy.Notices {
 		at := o.Deadline.Add(-before)
-		if at.After(l.now) || at.Before(o.SeenAt) || slices.Contains(o.Noticed, before) {
+		if at.After(l.now) || !at.After(o.SeenAt) || slices.Contains(o.Noticed, before) {
 			continue
 		}
 		o.Noticed = append(slices.Clone(o.Noticed), before)
@@ -452,11 +453,19 @@ func (l *look) notice(o *Override) {
 	}
 }
 
-// OverdueAfter is how long after its deadline an override counts as overdue.
+// OverdueAfter is how long after its deadline an override counts as overdue, or
+// after Relatch saw it if that was later.
 const OverdueAfter = 15 * time.Minute
 
+func (o *Override) overdueAt() time.Time {
+	if o.SeenAt.After(o.Deadline) {
+		return o.SeenAt.Add(OverdueAfter)
+	}
+	return o.Deadline.Add(OverdueAfter)
+}
+
 func (l *look) overdue(o *Override) {
-	if l.change.Kind != Swept || o.Overdue || o.Unrestorable || l.now.Before(o.Deadline.Add(OverdueAfter)) {
+	if l.change.Kind != Swept || o.Overdue || o.Unrestorable || l.now.Before(o.overdueAt()) {
 		return
 	}
 	o.Overdue = true
@@ -475,10 +484,10 @@ func (l *look) restore(o *Override) Decision {
 		d.Preferred = o.Before.Preferred
 	}
 	d.Actions = append(d.Actions, Action{Do: Restore})
-	if l.policy.SignOut {
+	if l.policy.SignOut || l.next.SignOut {
 		d.Actions = append(d.Actions, Action{Do: SignOut})
 	}
-	if o.Deadline.After(l.now) {
+	if o.Deadline.After(l.now) && !l.House.Observe { // where nothing is restored, the timer is still needed
 		d.Actions = append(d.Actions, Action{Do: Cancel})
 	}
 	return d
@@ -503,13 +512,14 @@ func (l *look) end(adequate []Factor) End {
 
 func (l *look) close(end End, r Reason) Decision {
 	o := *l.Standing.Override
+	signOut := end != Gone && (l.policy.SignOut || l.next.SignOut)
 	l.finish(&o, end, l.now)
 	d := l.decision(Closes, r)
 	d.Override = shown(&o, end)
 	if l.now.Before(minuteAfter(o.Deadline)) {
 		d.Actions = append(d.Actions, Action{Do: Cancel})
 	}
-	if end != Gone && l.policy.SignOut {
+	if signOut {
 		d.Standing.SignOut = true
 		d.Actions = append(d.Actions, Action{Do: SignOut})
 	}
@@ -523,11 +533,12 @@ func (l *look) finish(o *Override, end End, at time.Time) {
 	if end != Gone {
 		l.seen()
 	}
+	l.resolve(l.userIncident())
 	key := overrideIncident(o.ID)
 	swapped := end == Reenrolled || end == Restored && o.Verified
 	switch {
 	case swapped && l.required() && !o.Match.Justified():
-		l.raise(FactorSwapped, l.disabledInfo(Critical), key)
+		l.raise(FactorSwapped, l.unlessDisabled(Critical), key)
 		return // a person must look at whose token it is
 	case swapped && l.next.incident(key) != nil:
 		l.raise(FactorSwapped, Info, key)
@@ -536,11 +547,12 @@ func (l *look) finish(o *Override, end End, at time.Time) {
 	}
 	l.resolve(key)
 	if end == Restored && o.Match.Cause == LostDevice && !o.Verified {
-		l.alerts = append(l.alerts, Alert{Kind: LockedOutLikely, Severity: Warning, State: Noted})
+		l.alerts = append(l.alerts, Alert{Kind: LockedOutLikely, Severity: l.unlessDisabled(Warning), State: Noted})
 	}
 }
 
-func (l *look) disabledInfo(s Severity) Severity {
+// unlessDisabled is the severity, or Info for a user as whom nobody can sign in.
+func (l *look) unlessDisabled(s Severity) Severity {
 	if !l.User.Enabled {
 		return Info
 	}
@@ -555,7 +567,8 @@ func (l *look) past(o *Override, closedAt time.Time) {
 	}
 	keep := max(l.policy.BudgetSpan, l.policy.Before+l.policy.MaxDuration, 2*MaxHours*time.Hour)
 	past := slices.DeleteFunc(slices.Clone(l.next.Past), func(p Past) bool { return l.now.Sub(p.ClosedAt) > keep })
-	l.next.Past = append(past, kept)
+	past = append(past, kept)
+	l.next.Past = past
 }
 
 // brief records an override that was over before anybody looked.
@@ -564,7 +577,9 @@ func (l *look) brief() Decision {
 	o.Taken = Both(Factors, Both(l.User.Factors, l.change.Off))
 	l.past(&o, o.OpenedAt) // when it ended is not known; later disables are overrides of their own
 	l.seen()
-	l.alerts = append(l.alerts, l.House.say(Alert{Kind: BriefOverride, Severity: Warning, State: Noted}))
+	l.alerts = append(l.alerts, Alert{Kind: BriefOverride, Severity: l.unlessDisabled(Warning), State: Noted})
+	l.next.Posture = false
+	l.resolve(l.userIncident())
 	d := l.decision(Closes, OffAndOn)
 	d.Override = shown(&o, Reenabled)
 	if l.policy.SignOut {
@@ -585,15 +600,17 @@ const CriticalAfter = 24 * time.Hour
 // known to have taken one: rules 7 and 8.
 func (l *look) unexplained() Decision {
 	b, swept := l.Standing.Baseline, l.change.Kind == Swept
-	held := l.Standing.EverHeld || b != nil && len(b.Factors) > 0
+	held := l.Standing.EverHeld || len(l.User.Factors) > 0 || b != nil && len(b.Factors) > 0
 	lost := b != nil && len(Adequate(b.Factors, l.required())) > 0
 	if !lost && (b != nil || swept) { // what a delivery shows first may be the end of a story
 		l.seen()
 	}
 	in := l.Standing.incident(l.userIncident())
 	switch {
-	case !held && l.now.Before(l.graceEnd()):
+	case !held && l.now.Before(l.graceEnd()) && l.required():
 		return l.ignore(InGrace)
+	case !held && l.now.Before(l.graceEnd()):
+		return l.settled(InGrace)
 
 	case lost && swept && !l.Standing.NotedAt.IsZero() && l.now.Sub(l.Standing.NotedAt) >= NotedFor:
 		return l.open(l.Standing.NotedAt, Actor{}, 0)
@@ -610,10 +627,14 @@ func (l *look) unexplained() Decision {
 	case swept && in == nil && (l.Standing.Posture || len(Both(l.policy.Requires(l.User.Roles), l.Swept)) == 0):
 		l.next.Posture = true
 		return l.ignore(NotRequired)
-	case in == nil:
-		l.raise(RequiredRoleWithoutMFA, l.disabledInfo(Warning), l.userIncident())
-	case l.now.Sub(in.Since) >= CriticalAfter && in.Severity != l.House.say(Alert{Severity: l.disabledInfo(Critical)}).Severity:
-		l.raise(RequiredRoleWithoutMFA, l.disabledInfo(Critical), l.userIncident())
+	}
+	severity := Warning
+	if in != nil && l.now.Sub(in.Since) >= CriticalAfter {
+		severity = Critical
+	}
+	severity = l.House.say(Alert{Severity: l.unlessDisabled(severity)}).Severity
+	if in == nil || in.Severity != severity {
+		l.raise(RequiredRoleWithoutMFA, severity, l.userIncident())
 	}
 	return l.decision(Alerts, WithoutMFA)
 }
@@ -657,8 +678,10 @@ func (l *look) resolve(key string) bool {
 }
 
 func shown(o *Override, end End) *RecordOverride {
-	return &RecordOverride{ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Factors: o.Taken,
-		Justification: o.Match.String(), Failed: o.Match.Failed, Closed: end}
+	return &RecordOverride{
+		ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Factors: o.Taken,
+		Justification: o.Match.String(), Failed: o.Match.Failed, Closed: end,
+	}
 }
 
 // lookAt is when the standing that this look leaves behind must be looked at
@@ -679,10 +702,10 @@ func (l *look) lookAt() time.Time {
 	case o != nil:
 		consider(o.Deadline)
 		if !o.Overdue {
-			consider(o.Deadline.Add(OverdueAfter))
+			consider(o.overdueAt())
 		}
 		for _, before := range l.policy.Notices {
-			if at := o.Deadline.Add(-before); !at.Before(o.SeenAt) {
+			if at := o.Deadline.Add(-before); at.After(o.SeenAt) {
 				consider(at)
 			}
 		}

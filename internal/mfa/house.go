@@ -10,34 +10,44 @@ import (
 // guarded returns the ARN of the guard's resource that the call names, or "".
 func (h House) guarded(c *Change) string {
 	for _, arn := range h.Guard {
-		fields := strings.SplitN(arn, ":", 6)
-		if len(fields) < 6 || fields[2] != c.Service {
+		if strings.Count(arn, ":") < 5 || strings.Split(arn, ":")[2] != c.Service {
 			continue
 		}
-		for _, named := range c.Resources {
-			if named == arn || names(fields[5], named) {
-				return arn
-			}
+		if slices.ContainsFunc(c.Resources, func(named string) bool { return names(arn, named) }) {
+			return arn
 		}
 	}
 	return ""
 }
 
-// names reports whether a request parameter means the resource: by its name, by
-// an ARN or URL that ends in it, or, for a schedule, by the name of its group.
-func names(resource, parameter string) bool {
-	_, id, ok := strings.Cut(resource, "/")
-	if !ok {
-		id = resource[strings.LastIndexByte(resource, ':')+1:]
+// names reports whether a request parameter means the resource: by its ARN or
+// that of a part of it (a version, an index, a subscription), by its name, by an
+// ARN or a queue's URL that is cut short in front, by a function's name with a
+// version, or, for a schedule, by its group.
+func names(arn, parameter string) bool {
+	arn = strings.Replace(strings.TrimSuffix(arn, "/*"), ":schedule-group/", ":schedule/", 1)
+	parameter = strings.Replace(parameter, ":schedule-group/", ":schedule/", 1)
+	fields := strings.SplitN(arn, ":", 6)
+	service, account, resource := fields[2], fields[4], fields[5]
+	endsIn := func(name string) bool {
+		return name != "" && (strings.HasSuffix(arn, ":"+name) || strings.HasSuffix(arn, "/"+name))
 	}
-	id = strings.TrimSuffix(id, "/*")
-	if id == "" || parameter == "" {
+	switch {
+	case parameter == arn, strings.HasPrefix(parameter, arn+":"), strings.HasPrefix(parameter, arn+"/"):
+		return true
+	case strings.HasPrefix(parameter, "arn:"):
 		return false
+	case service == "sqs" && strings.HasPrefix(parameter, "https://"):
+		return strings.HasSuffix(parameter, "/"+account+"/"+resource)
+	case service == "lambda" && endsIn(parameter[:max(strings.LastIndexByte(parameter, ':'), 0)]):
+		return true
+	case service == "scheduler":
+		_, id, _ := strings.Cut(resource, "/")
+		group, _, _ := strings.Cut(id, "/")
+		return parameter == group || endsIn(parameter)
+	default:
+		return endsIn(parameter)
 	}
-	last := parameter[strings.LastIndexAny(parameter, "/:")+1:]
-	group, _, _ := strings.Cut(id, "/")
-	return parameter == id || last == id || strings.HasSuffix(parameter, "/"+id) || strings.HasPrefix(resource, "schedule/") && last == group ||
-		id[strings.LastIndexByte(id, '/')+1:] == last
 }
 
 // guard decides about a call that touched Relatch's own resources.
@@ -91,12 +101,12 @@ func (was Pool) lacks(now Pool) []string {
 // whole, and, after a sweep, whether its posture has to be told.
 func (l *look) pool() Decision {
 	swept := l.change.Kind == Swept
-	was := l.Standing.Pool
+	was, seen := l.Standing.Pool, l.Pool
 	if was == nil {
-		l.next.Pool = &l.Pool
-		was = &l.Pool
+		l.next.Pool, was = &seen, &seen
 		if !swept { // nobody knows how it was: at least as the product's documentation asks
 			was = &Pool{Mode: ModeOptional, Factors: []Factor{TOTP}}
+			l.next.Pool = was
 		}
 	}
 	lacks := was.lacks(l.Pool)
@@ -139,7 +149,8 @@ func (l *look) better(was Pool) *Pool {
 	if slices.Equal(was.Factors, l.Pool.Factors) && was.Mode == l.Pool.Mode && was.PreToken == l.Pool.PreToken && slices.Equal(was.Groups, l.Pool.Groups) {
 		return l.next.Pool
 	}
-	return &l.Pool
+	seen := l.Pool // a copy: a pointer into the look would put every look on the heap
+	return &seen
 }
 
 // posture keeps the one incident per pool about the users who were unprotected
@@ -167,8 +178,11 @@ func (l *look) readPolicy(r Reading) Decision {
 	in := l.Standing.incident(PolicyJournal)
 	if r.Err != nil {
 		d.Problem = strings.ReplaceAll(r.Err.Error(), "\n", "; ")
-		if in == nil || in.Kind != PolicyInvalid {
+		switch {
+		case in == nil:
 			l.raise(PolicyInvalid, Warning, PolicyJournal)
+		case in.Kind != PolicyInvalid: // it was weakened before, which is no less loud now
+			l.raise(PolicyInvalid, in.Severity, PolicyJournal)
 		}
 	} else {
 		if in != nil && in.Kind == PolicyInvalid {

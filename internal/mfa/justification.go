@@ -1,6 +1,7 @@
 package mfa
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -71,6 +72,9 @@ func (m Match) String() string {
 // the user's other overrides.
 func match(all []Justification, actor Actor, at time.Time, u User, past []Past, p Policy) Match {
 	best := Match{Failed: []Rule{RuleMissing}}
+	if actor.Type == Self {
+		best.Failed = []Rule{RuleSelfService}
+	}
 	spent := 0
 	for _, o := range past {
 		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
@@ -90,11 +94,11 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		fails(RuleAuthor, actor.Type != Self && !actor.wrote(j.Author))
 		fails(RuleTooShort, utf8.RuneCountInString(text) < p.MinLength)
 		fails(RuleBoilerplate, boilerplate(text))
-		fails(RuleTicket, !p.TicketPattern.MatchString(j.Ticket))
+		fails(RuleTicket, p.TicketPattern == nil || !p.TicketPattern.MatchString(j.Ticket))
 		fails(RuleTooEarly, j.At.Before(at.Add(-p.Before)))
 		fails(RuleTooLate, j.At.After(at.Add(p.Late)))
 		fails(RuleUsed, usedBy(past, j.ID) != "")
-		fails(RuleApprover, approval && !independent(j, u))
+		fails(RuleApprover, approval && !independent(j, actor, u))
 		if best.ID == "" || len(failed) < len(best.Failed) {
 			best = Match{ID: j.ID, Failed: failed, Cause: j.Cause}
 		}
@@ -111,14 +115,15 @@ func usedBy(past []Past, id string) string {
 	return ""
 }
 
-// independent reports whether the approver is neither the author nor the user.
-func independent(j Justification, u User) bool {
-	if j.Approver == "" || j.Approver == j.Author {
+// independent reports whether the approver is neither the author, who is the
+// actor under whatever name, nor the user.
+func independent(j Justification, actor Actor, u User) bool {
+	if j.Approver == "" || j.Approver == j.Author || actor.wrote(j.Approver) {
 		return false
 	}
 	name := j.Approver[strings.LastIndexAny(j.Approver, "/:")+1:]
 	author := j.Author[strings.LastIndexAny(j.Author, "/:")+1:]
-	return name != author && name != u.Username && name != string(u.Sub)
+	return name != author && !strings.EqualFold(name, u.Username) && name != string(u.Sub)
 }
 
 // filler are words that make a text longer and say nothing about this user's case.
@@ -137,20 +142,26 @@ var filler = func() map[string]bool {
 // boilerplate reports whether the text says nothing: fewer than two different
 // words that mean anything, or hardly any different letters.
 func boilerplate(text string) bool {
-	letters, words := map[rune]bool{}, map[string]bool{}
-	foreign := false
-	for _, word := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
+	var letters []rune
+	first, words, foreign := "", 0, false
+	for word := range strings.FieldsFuncSeq(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
 		for _, r := range word {
-			letters[r] = true
+			if len(letters) < 5 && !slices.Contains(letters, r) {
+				letters = append(letters, r)
+			}
 			foreign = foreign || r > unicode.MaxLatin1
 		}
-		if !filler[word] {
-			words[word] = true
+		switch {
+		case filler[word]:
+		case words == 0:
+			first, words = word, 1
+		case word != first:
+			words = 2
 		}
 	}
 	if len(letters) < 5 {
 		return true
 	}
 	// Scripts without spaces between words cannot be counted by words.
-	return !foreign && len(words) < 2
+	return !foreign && words < 2
 }

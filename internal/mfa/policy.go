@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"time"
@@ -95,9 +96,10 @@ func DefaultDocument() []byte { return []byte(defaultDocument) }
 var ErrNoPolicy = errors.New("the policy record is missing")
 
 // ParsePolicy reads the JSON list of required roles or the whole document. What
-// the document leaves out has its default, except required_roles. An error
-// joins every problem found, each with the path of its field, and comes with
-// the zero Policy; a missing record is ErrNoPolicy.
+// the document leaves out has its default, but for optional_roles, which only
+// say what is not required. An error joins every problem found, each with the
+// path of its field, and comes with the zero Policy; a missing record is
+// ErrNoPolicy.
 func ParsePolicy(raw []byte) (Policy, error) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
@@ -137,13 +139,28 @@ func (d *decoder) problem(format string, args ...any) {
 }
 
 func (d *decoder) read(raw json.RawMessage, path string, into any) {
+	reflect.ValueOf(into).Elem().SetZero() // or the elements of a default list would show through nulls
 	if err := json.Unmarshal(raw, into); err != nil {
 		var mistyped *json.UnmarshalTypeError
 		if errors.As(err, &mistyped) {
-			d.problem("%s: want %s, have a %s", path, mistyped.Type, mistyped.Value)
+			d.problem("%s: want %s, have a %s", path, wanted(mistyped.Type), mistyped.Value)
 			return
 		}
 		d.problem("%s: %w", path, err)
+	}
+}
+
+// wanted names a type of the document as its authors know it.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Slice:
+		return "a list"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	default:
+		return "a string"
 	}
 }
 
@@ -213,6 +230,7 @@ func (d *decoder) document(raw json.RawMessage, doc *policyDocument) {
 }
 
 func (doc *policyDocument) setDefaults() {
+	doc.Enforcement.RequiredRoles = []Role{"super_admin", "itsm_manager", "cloud_admin", "security_admin"}
 	doc.Enforcement.GraceDays = MaxGraceDays
 	o := &doc.Override
 	o.MaxHours, o.SignOut, o.Notices = MaxHours, true, []int{4, 1}

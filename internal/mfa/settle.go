@@ -17,15 +17,13 @@ func Settle(s State, c Change, p Policy, now time.Time, d Decision, outcomes []O
 		}
 		return ""
 	}
-	switch result(SignOut) {
-	case Handed:
-		d.Standing.SignOut = true
-	case Done, Would:
-		d.Standing.SignOut = false
+	if r := result(SignOut); r == Handed || r == Done || r == Would {
+		d.Standing.SignOut = r == Handed
 	}
-	if d.Verdict != Restores {
+	if d.Verdict != Restores || d.Standing.Override == nil {
 		return d
 	}
+	now = whole(now)
 	l := look{State: s, change: &c, policy: p, now: now, next: d.Standing, alerts: d.Alerts}
 	l.User = after
 	o := *d.Standing.Override
@@ -34,24 +32,22 @@ func Settle(s State, c Change, p Policy, now time.Time, d Decision, outcomes []O
 	if !o.AskedAt.IsZero() {
 		d.Reason = AskedFor
 	}
-	switch result(Restore) {
-	case Would:
+	switch r := result(Restore); {
+	case r == Would:
 		o.Tried, o.AskedAt = true, time.Time{}
-	case Done, Refused:
-		switch {
-		case !after.Found:
-			l.finish(&o, Gone, now)
-			d.Override.Closed = Gone
-		case len(Adequate(after.Factors, l.required())) > 0:
-			l.finish(&o, Restored, now)
-			d.Override.Closed = Restored
-		default:
-			first := !o.Unrestorable
-			o.Unrestorable, o.AskedAt = true, time.Time{}
-			d.Reason = CannotRestore
-			if first {
-				l.raise(CannotRestoreUser, l.severity(&o), overrideIncident(o.ID))
-			}
+	case r != Done && r != Refused: // whoever it was handed to will see
+	case !after.Found:
+		l.finish(&o, Gone, now)
+		d.Override.Closed = Gone
+	case len(Adequate(after.Factors, l.required())) > 0:
+		l.finish(&o, Restored, now)
+		d.Override.Closed = Restored
+	default:
+		first := !o.Unrestorable
+		o.Unrestorable, o.AskedAt = true, time.Time{}
+		d.Reason = CannotRestore
+		if first {
+			l.raise(CannotRestoreUser, l.severity(&o), overrideIncident(o.ID))
 		}
 	}
 	d.Standing, d.Alerts, d.LookAt = l.next, l.alerts, l.lookAt()
@@ -61,9 +57,11 @@ func Settle(s State, c Change, p Policy, now time.Time, d Decision, outcomes []O
 // NewRecord tells what was decided and what came of it.
 func NewRecord(c Change, d Decision, p Policy, now time.Time, outcomes []Outcome) Record {
 	r := Record{
-		Schema: RecordSchema, At: now.UTC().Truncate(time.Second),
-		Cause: RecordCause{Key: c.Key, Kind: c.Kind, EventName: c.EventName, EventTime: c.At,
-			Actor: c.Actor.ARN, ActorType: c.Actor.Type, SourceIP: c.Source},
+		Schema: RecordSchema, At: whole(now),
+		Cause: RecordCause{
+			Key: c.Key, Kind: c.Kind, EventName: c.EventName, EventTime: c.At,
+			Actor: c.Actor.ARN, ActorType: c.Actor.Type, SourceIP: c.Source,
+		},
 		Verdict: d.Verdict, Reason: d.Reason, Problem: d.Problem, Override: d.Override,
 		Actions: outcomes, Alerts: d.Alerts, Policy: p.Revision,
 	}

@@ -1,0 +1,224 @@
+package mfa
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// claim is one disable at t0 with what was written about it.
+type claim struct {
+	actor  Actor
+	user   User
+	past   []Past
+	policy Policy
+	all    []Justification
+}
+
+func claimed(change ...func(*claim)) claim {
+	c := claim{actor: admin, user: theUser(), policy: DefaultPolicy(), all: []Justification{reasonable()}}
+	for _, f := range change {
+		f(&c)
+	}
+	return c
+}
+
+func (c claim) match() Match { return match(c.all, c.actor, t0, c.user, c.past, c.policy) }
+
+func wrote(change func(*Justification)) func(*claim) {
+	return func(c *claim) { change(&c.all[0]) }
+}
+
+func spent(ago ...time.Duration) func(*claim) {
+	return func(c *claim) {
+		for _, d := range ago {
+			c.past = append(c.past, Past{ID: "O-" + d.String(), OpenedAt: t0.Add(-d), ClosedAt: t0.Add(-d)})
+		}
+	}
+}
+
+func approvedBy(arn string) func(*claim) {
+	return wrote(func(j *Justification) { j.Approver = arn })
+}
+
+func approvalRequired(c *claim) { c.policy.RequireApprover = true }
+
+const (
+	lead = "arn:aws:sts::111122223333:assumed-role/TeamLead/eva"
+	day  = 24 * time.Hour
+)
+
+type ruleFailed struct {
+	name   string
+	claim  claim
+	failed []Rule
+}
+
+// rulesFailed has a row for every rule.
+func rulesFailed() []ruleFailed {
+	return []ruleFailed{
+		{"everything is met", claimed(), nil},
+		{"nothing was written", claimed(func(c *claim) { c.all = nil }), []Rule{RuleMissing}},
+		{"the user's own disable", claimed(func(c *claim) { c.actor.Type = Self }), []Rule{RuleSelfService}},
+		{"somebody else wrote it", claimed(wrote(func(j *Justification) { j.Author = lead })), []Rule{RuleAuthor}},
+		{"an unknown actor", claimed(func(c *claim) { c.actor = Actor{} }), []Rule{RuleAuthor}},
+		{"fourteen characters", claimed(wrote(func(j *Justification) { j.Reason = "Broken display" })), []Rule{RuleTooShort}},
+		{"spaces do not make a text longer", claimed(wrote(func(j *Justification) { j.Reason = "Broken      \n   display" })), []Rule{RuleTooShort}},
+		{"fifteen characters", claimed(wrote(func(j *Justification) { j.Reason = "Broken displays" })), nil},
+		{"a text that says nothing", claimed(wrote(func(j *Justification) { j.Reason = "please disable mfa for user" })), []Rule{RuleBoilerplate}},
+		{"no ticket", claimed(wrote(func(j *Justification) { j.Ticket = "" })), []Rule{RuleTicket}},
+		{"a ticket of another form", claimed(wrote(func(j *Justification) { j.Ticket = "CHG0012345 or so" })), []Rule{RuleTicket}},
+		{"24 hours before", claimed(wrote(func(j *Justification) { j.At = t0.Add(-day) })), nil},
+		{"more than 24 hours before", claimed(wrote(func(j *Justification) { j.At = t0.Add(-day - time.Second) })), []Rule{RuleTooEarly}},
+		{"15 minutes after", claimed(wrote(func(j *Justification) { j.At = t0.Add(15 * time.Minute) })), nil},
+		{"more than 15 minutes after", claimed(wrote(func(j *Justification) { j.At = t0.Add(15*time.Minute + time.Second) })), []Rule{RuleTooLate}},
+		{"used by another override", claimed(func(c *claim) { c.past = []Past{{ID: "O-1", OpenedAt: t0.Add(-time.Hour), Justification: "J-1"}} }), []Rule{RuleUsed}},
+		{"another one was used", claimed(func(c *claim) { c.past = []Past{{ID: "O-1", OpenedAt: t0.Add(-time.Hour), Justification: "J-0"}} }), nil},
+		{"within the budget", claimed(spent(time.Hour)), nil},
+		{"over the budget", claimed(spent(time.Hour, 2*time.Hour)), []Rule{RuleApprover}},
+		{"over the budget until the week is over", claimed(spent(time.Hour, 7*day-time.Second)), []Rule{RuleApprover}},
+		{"the week is over", claimed(spent(time.Hour, 7*day)), nil},
+		{"overrides after this one cost it nothing", claimed(spent(-time.Hour, -2*time.Hour)), nil},
+		{"over the budget and approved", claimed(spent(time.Hour, 2*time.Hour), approvedBy(lead)), nil},
+		{"an approver is required", claimed(approvalRequired), []Rule{RuleApprover}},
+		{"required and approved", claimed(approvalRequired, approvedBy(lead)), nil},
+		{"approved by the author", claimed(approvalRequired, approvedBy(admin.ARN)), []Rule{RuleApprover}},
+		{"approved by the author in another role", claimed(approvalRequired, approvedBy("arn:aws:sts::111122223333:assumed-role/TeamLead/ops-7")), []Rule{RuleApprover}},
+		{"approved by the user", claimed(approvalRequired, approvedBy("arn:aws:iam::111122223333:user/maria@example.com")), []Rule{RuleApprover}},
+		{"approved by the user in capitals", claimed(approvalRequired, approvedBy("arn:aws:iam::111122223333:user/Maria@Example.com")), []Rule{RuleApprover}},
+		{"approved by the actor behind the author's identity", claimed(approvalRequired, approvedBy(admin.ARN), func(c *claim) {
+			c.actor.SourceIdentity = "tom"
+			c.all[0].Author = "arn:aws:iam::111122223333:user/tom"
+		}), []Rule{RuleApprover}},
+		{"every failed rule is named", claimed(approvalRequired, wrote(func(j *Justification) {
+			*j = Justification{ID: "J-1", Reason: "test", Ticket: "?", Author: lead, At: t0.Add(time.Hour)}
+		})), []Rule{RuleAuthor, RuleTooShort, RuleBoilerplate, RuleTicket, RuleTooLate, RuleApprover}},
+	}
+}
+
+func TestAJustificationIsCheckedByEveryRule(t *testing.T) {
+	for _, row := range rulesFailed() {
+		t.Run(row.name, func(t *testing.T) {
+			got := row.claim.match()
+			if diff := cmp.Diff(row.failed, got.Failed); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			if got.Justified() != (len(row.failed) == 0) {
+				t.Errorf("it is %s", got)
+			}
+		})
+	}
+}
+
+func TestTheJustificationThatFailsFewestRulesCounts(t *testing.T) {
+	bad, good := reasonable(), reasonable()
+	bad.ID, bad.Ticket = "J-0", "none"
+	for _, all := range [][]Justification{{bad, good}, {good, bad}} {
+		if m := claimed(func(c *claim) { c.all = all }).match(); m.ID != good.ID || !m.Justified() {
+			t.Errorf("%+v, want %s", m, good.ID)
+		}
+	}
+	if m := claimed(func(c *claim) { c.all = []Justification{bad} }).match(); m.ID != bad.ID || m.Justified() {
+		t.Errorf("%+v, want %s and what it failed", m, bad.ID)
+	}
+}
+
+func TestAPolicyWithoutATicketPatternJustifiesNothing(t *testing.T) {
+	if claimed(func(c *claim) { c.policy = Policy{} }).match().Justified() {
+		t.Error("the zero policy justifies an override")
+	}
+}
+
+func TestBoilerplateIsToldFromReasons(t *testing.T) {
+	for _, text := range []string{
+		"test test test test", "aaaaaaaaaaaaaaaaaaaa", "please disable mfa for user", "emergency emergency emergency", "business justification",
+		"Please temporarily turn off MFA for this user as requested", "1234567890 1234567890", "-----------------", "ああああああああああああああああ", "",
+	} {
+		if !boilerplate(text) {
+			t.Errorf("%q passes", text)
+		}
+	}
+	for _, text := range []string{
+		"Lost her phone on the train, the new one arrives tomorrow", "Authenticator app broken after phone update",
+		"携帯電話を紛失したため、新しい端末が届くまで無効にします", "Handy im Zug verloren, das neue kommt morgen",
+		"Потеряла телефон в поезде, новый придёт завтра", "Téléphone volé hier soir à Lyon",
+	} {
+		if boilerplate(text) {
+			t.Errorf("%q does not pass", text)
+		}
+	}
+}
+
+func TestLengthIsCountedInCharactersNotBytes(t *testing.T) {
+	short := claimed(wrote(func(j *Justification) { j.Reason = "携帯電話を紛失した" }))
+	if m := short.match(); !slices.Equal(m.Failed, []Rule{RuleTooShort}) {
+		t.Errorf("nine characters fail %v, want too_short", m.Failed)
+	}
+}
+
+func TestTheAuthorIsTheActor(t *testing.T) {
+	const account = "111122223333"
+	session := Actor{ARN: "arn:aws:sts::" + account + ":assumed-role/SupportAdmin/ops-7", Issuer: "arn:aws:iam::" + account + ":role/it/SupportAdmin"}
+	person := session
+	person.SourceIdentity = "tom"
+	for _, c := range []struct {
+		name   string
+		actor  Actor
+		author string
+		want   bool
+	}{
+		{"the same IAM user", Actor{ARN: "arn:aws:iam::" + account + ":user/tom"}, "arn:aws:iam::" + account + ":user/tom", true},
+		{"the same role and session", session, session.ARN, true},
+		{"the same role, another session", session, strings.Replace(session.ARN, "ops-7", "ops-8", 1), false},
+		{"another role, the same session", session, strings.Replace(session.ARN, "SupportAdmin", "Other", 1), false},
+		{"the role alone", session, session.Issuer, false},
+		{"the source identity", person, "tom", true},
+		{"the source identity as a user of the account", person, "arn:aws:iam::" + account + ":user/tom", true},
+		{"the source identity as a user of another account", person, "arn:aws:iam::999988887777:user/tom", false},
+		{"another source identity", person, "arn:aws:iam::" + account + ":user/tomas", false},
+		{"nobody", session, "", false},
+		{"an actor without ARN", Actor{SourceIdentity: "tom"}, "tom", false},
+	} {
+		if got := c.actor.wrote(c.author); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+}
+
+func TestAnActorIsKnownAsARoleInWhateverSession(t *testing.T) {
+	const role = "arn:aws:iam::111122223333:role/service/relatch-reenable"
+	for _, c := range []struct {
+		name  string
+		actor Actor
+		want  bool
+	}{
+		{"the role itself", Actor{ARN: role}, true},
+		{"a session with its issuer", Actor{ARN: "arn:aws:sts::111122223333:assumed-role/relatch-reenable/x", Issuer: role}, true},
+		{"a session, whose ARN has no path", Actor{ARN: "arn:aws:sts::111122223333:assumed-role/relatch-reenable/x"}, true},
+		{"the same name in another account", Actor{ARN: "arn:aws:sts::999988887777:assumed-role/relatch-reenable/x"}, false},
+		{"a longer name", Actor{ARN: "arn:aws:sts::111122223333:assumed-role/relatch-reenable-2/x"}, false},
+		{"a session that is called like the role", Actor{ARN: "arn:aws:sts::111122223333:assumed-role/Other/relatch-reenable"}, false},
+		{"a user that is called like the role", Actor{ARN: "arn:aws:iam::111122223333:user/relatch-reenable"}, false},
+		{"nobody", Actor{}, false},
+	} {
+		if got := c.actor.Is(role); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+		if c.actor.Is("") {
+			t.Errorf("%s is the role without a name", c.name)
+		}
+	}
+}
+
+func TestAnActorsNameIsWhatAPersonRecognises(t *testing.T) {
+	for arn, want := range map[string]string{
+		admin.ARN: "SupportAdmin/ops-7", "arn:aws:iam::111122223333:user/tom": "tom", "arn:aws:iam::111122223333:root": "root", "": "",
+	} {
+		if got := (Actor{ARN: arn}).Name(); got != want {
+			t.Errorf("%q: %q, want %q", arn, got, want)
+		}
+	}
+}
