@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -61,6 +62,12 @@ func (l *Loader) Load(paths []string) ([]Scenario, error) {
 	var loose []Delivery
 	var errs []error
 	hasLoose := false
+	beside := func(path string) {
+		hasLoose = true
+		some, err := l.tree(path)
+		loose = append(loose, some...)
+		errs = append(errs, err)
+	}
 	for _, path := range paths {
 		switch kind, err := l.kind(path); {
 		case err != nil:
@@ -73,14 +80,17 @@ func (l *Loader) Load(paths []string) ([]Scenario, error) {
 			}
 			all = append(all, s)
 		case kind == scenarios:
-			folders, err := os.ReadDir(path)
+			entries, err := os.ReadDir(path)
 			errs = append(errs, err)
-			for _, f := range folders {
-				dir := filepath.Join(path, f.Name())
-				if kind, err := l.kind(dir); err != nil || kind != aScenario {
-					continue // a file beside the scenarios, such as their README
+			for _, e := range entries {
+				name := filepath.Join(path, e.Name())
+				if !isScenario(name) {
+					if hasDeliveries(name) {
+						beside(name)
+					}
+					continue
 				}
-				s, err := l.scenario(dir)
+				s, err := l.scenario(name)
 				if err != nil {
 					errs = append(errs, err)
 					continue
@@ -88,10 +98,7 @@ func (l *Loader) Load(paths []string) ([]Scenario, error) {
 				all = append(all, s)
 			}
 		default:
-			hasLoose = true
-			some, err := l.files1(path)
-			loose = append(loose, some...)
-			errs = append(errs, err)
+			beside(path)
 		}
 	}
 	if hasLoose {
@@ -113,6 +120,25 @@ func exists(path string) bool {
 	return err == nil
 }
 
+func isScenario(dir string) bool {
+	return exists(filepath.Join(dir, "account.json")) || exists(filepath.Join(dir, "expect.json"))
+}
+
+// hasDeliveries reports whether this is a file of deliveries, or a folder that
+// has one somewhere.
+func hasDeliveries(path string) bool {
+	found := false
+	// What cannot be listed is told by whoever reads it.
+	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && taken(e.Name()) {
+			found = true
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return found
+}
+
 func (l *Loader) kind(path string) (pathKind, error) {
 	if path == "-" {
 		return someFiles, nil
@@ -126,9 +152,6 @@ func (l *Loader) kind(path string) (pathKind, error) {
 	}
 	if !info.IsDir() {
 		return someFiles, nil
-	}
-	isScenario := func(dir string) bool {
-		return exists(filepath.Join(dir, "account.json")) || exists(filepath.Join(dir, "expect.json"))
 	}
 	if isScenario(path) {
 		return aScenario, nil
@@ -145,8 +168,12 @@ func (l *Loader) kind(path string) (pathKind, error) {
 	return someFiles, nil
 }
 
-// taken reports whether a file in a folder is one of deliveries.
+// taken reports whether a file in a folder is one of deliveries. The digests that
+// CloudTrail puts beside its log files are not.
 func taken(name string) bool {
+	if strings.Contains(name, "_CloudTrail-Digest_") {
+		return false
+	}
 	name = strings.TrimSuffix(name, ".gz")
 	return slices.Contains([]string{".json", ".jsonl", ".ndjson"}, filepath.Ext(name)) && name != "account.json" && name != "expect.json"
 }
@@ -168,8 +195,11 @@ func (l *Loader) scenario(dir string) (Scenario, error) {
 		if err != nil {
 			return s, err
 		}
-		if s.Expect, err = ParseExpect(raw); err != nil {
-			return s, fmt.Errorf("%s: %w", path, err)
+		if err = object(raw); err == nil {
+			s.Expect, err = ParseExpect(raw)
+		}
+		if err != nil {
+			return s, inFile(path, err)
 		}
 	}
 	entries, err := os.ReadDir(dir)
@@ -195,22 +225,51 @@ func ReadAccount(path string) (account.File, error) {
 	if err != nil {
 		return account.File{}, err
 	}
+	if err := object(raw); err != nil {
+		return account.File{}, inFile(path, err)
+	}
 	f, err := account.ParseFile(raw)
 	if err != nil {
-		return account.File{}, fmt.Errorf("%s: %w", path, err)
+		return account.File{}, inFile(path, err)
 	}
 	return f, nil
 }
 
-// files1 reads one path that belongs to no scenario: a file, a tree of files or "-".
-func (l *Loader) files1(path string) ([]Delivery, error) {
+// object refuses what is no JSON object; null would read like an empty one.
+func object(raw []byte) error {
+	switch jsontext.Value(raw).Kind() {
+	case '{':
+		return nil
+	case jsontext.KindInvalid:
+		return errors.New("want a JSON object, which begins with {")
+	default:
+		return fmt.Errorf("want a JSON object, have %.60s", bytes.TrimSpace(raw))
+	}
+}
+
+// inFile says of each problem in which file it is.
+func inFile(path string, err error) error {
+	var several interface{ Unwrap() []error }
+	if !errors.As(err, &several) {
+		return fmt.Errorf("%s: %w", path, trail.Plain(err))
+	}
+	var all []error
+	for _, err := range several.Unwrap() {
+		all = append(all, inFile(path, err))
+	}
+	return errors.Join(all...)
+}
+
+// tree reads one path that belongs to no scenario: a file, a tree of files or "-".
+func (l *Loader) tree(path string) ([]Delivery, error) {
 	if info, err := os.Stat(path); path == "-" || err == nil && !info.IsDir() {
 		return l.file(path)
 	}
 	var all []Delivery
 	var errs []error
 	found := false
-	err := filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
+	// With a separator at its end a link to a folder is followed.
+	err := filepath.WalkDir(path+string(filepath.Separator), func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: cannot be listed: %w", name, err))
@@ -219,7 +278,7 @@ func (l *Loader) files1(path string) ([]Delivery, error) {
 			return nil
 		}
 		found = true
-		some, err := l.file(name)
+		some, err := l.file(filepath.Clean(name))
 		errs = append(errs, err)
 		all = append(all, some...)
 		return nil
@@ -252,53 +311,91 @@ func (l *Loader) file(path string) ([]Delivery, error) {
 	if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
 		raw, broken = gunzip(raw)
 	}
-	all := deliveries(path, raw)
-	if broken != nil {
-		// What was cut off shows in the JSON as well: one defect, one delivery.
-		if n := len(all); n > 0 && all[n-1].Err != nil {
-			all = all[:n-1]
-		}
-		all = append(all, Delivery{Place: path, Err: fmt.Errorf("gzip: %w; what comes before it is used", broken)})
+	if broken == nil {
+		return deliveries(path, raw), nil
 	}
-	return all, nil
+	var all []Delivery
+	if len(raw) > 0 {
+		all = deliveries(path, raw)
+	}
+	// What was cut off shows in the JSON as well: one defect, one delivery.
+	if n := len(all); n > 0 && !errors.Is(broken, gzip.ErrChecksum) && (errors.Is(all[n-1].Err, trail.ErrCutOff) || errors.Is(all[n-1].Err, trail.ErrEmpty)) {
+		all = all[:n-1]
+	}
+	return append(all, Delivery{Place: path, Err: fmt.Errorf("%w; what could be read before is used", broken)}), nil
 }
 
+// gunzip returns what could be read, and an error that says why if that is not all.
 func gunzip(raw []byte) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	return readAll(z)
-}
-
-// readAll returns what could be read, and the error if that is not all.
-func readAll(r io.Reader) ([]byte, error) {
 	var out bytes.Buffer
-	_, err := out.ReadFrom(r)
-	return out.Bytes(), err
-}
-
-// arriving is the wrapping that says when a delivery arrives.
-type arriving struct {
-	Arrives time.Time      `json:"arrives"`
-	Event   jsontext.Value `json:"event"`
+	z, err := gzip.NewReader(bytes.NewReader(raw))
+	if err == nil {
+		_, err = out.ReadFrom(z)
+	}
+	switch {
+	case err == nil:
+		return out.Bytes(), nil
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return out.Bytes(), fmt.Errorf("the gzip file is cut off: %w", err)
+	default:
+		return out.Bytes(), fmt.Errorf("the gzip file is damaged: %w", err)
+	}
 }
 
 func deliveries(path string, raw []byte) []Delivery {
 	var all []Delivery
 	for u := range trail.Split(raw) {
-		var wrapped arriving
-		if u.Err == nil && bytes.Contains(u.Raw[:min(len(u.Raw), 200)], []byte(`"arrives"`)) &&
-			json.Unmarshal(u.Raw, &wrapped, json.RejectUnknownMembers(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) == nil {
-			for inner := range trail.Split(wrapped.Event) {
-				inner.Place = u.Place
-				all = append(all, delivery(path, inner, wrapped.Arrives.UTC()))
+		if u.Err == nil && bytes.Contains(u.Raw, []byte(`"arrives"`)) {
+			some, ok := wrapped(path, u)
+			if all = append(all, some...); ok {
+				continue
 			}
-			continue
 		}
 		all = append(all, delivery(path, u, time.Time{}))
 	}
 	return all
+}
+
+// wrapped reads {"arrives":"…Z","event":{…}}, which says when a delivery, or a
+// file of them, arrives. ok is false if u is something else.
+func wrapped(path string, u trail.Unit) (all []Delivery, ok bool) {
+	var fields map[string]jsontext.Value
+	broken := json.Unmarshal(u.Raw, &fields, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	arrives, ok := fields["arrives"]
+	if !ok {
+		return nil, false
+	}
+	var at time.Time
+	if err := json.Unmarshal(arrives, &at); err != nil || at.Year() < 2000 || at.Year() > 2999 {
+		return unread(path, u, fmt.Errorf("arrives: %.60s is no time such as \"2026-11-23T08:00:00Z\"", arrives)), true
+	}
+	at = at.UTC()
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if name != "arrives" && name != "event" {
+			return unread(path, u, fmt.Errorf("%.60s: is no known field beside arrives; there is only event", name)), true
+		}
+	}
+	event := fields["event"]
+	switch {
+	case broken != nil:
+		return []Delivery{delivery(path, u, at)}, true // which says what is wrong
+	case event == nil:
+		return unread(path, u, errors.New("event: is missing beside arrives")), true
+	}
+	for inner := range trail.Split(event) {
+		if strings.HasPrefix(inner.Place, "line ") {
+			inner.Place = u.Place
+		} else {
+			inner.Place = u.Place + ": " + inner.Place
+		}
+		all = append(all, delivery(path, inner, at))
+	}
+	return all, true
+}
+
+func unread(path string, u trail.Unit, err error) []Delivery {
+	u.Err = errors.New(strings.ToValidUTF8(err.Error(), "\ufffd"))
+	return []Delivery{delivery(path, u, time.Time{})}
 }
 
 func delivery(path string, u trail.Unit, arrives time.Time) Delivery {

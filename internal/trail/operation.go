@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -77,16 +78,31 @@ func preference(params fields, c *mfa.Change) {
 // setting reads {enabled, preferredMfa}. The Go SDK leaves out what is false, so
 // a factor that is named without enabled is off.
 func setting(factor mfa.Factor, values fields, c *mfa.Change) {
-	switch enabled := values.get("enabled"); {
-	case enabled.Kind() == 't' || strings.EqualFold(text(enabled), "true"):
-		c.On = append(c.On, factor)
-	case enabled.Kind() == '"' && !strings.EqualFold(text(enabled), "false"):
+	enabled, shown := boolean(values.get("enabled"))
+	switch {
+	case !shown, slices.Contains(c.On, factor), slices.Contains(c.Off, factor): // or set twice, in two spellings
 		c.Masked = true
+	case enabled:
+		c.On = append(c.On, factor)
 	default:
 		c.Off = append(c.Off, factor)
 	}
-	if values.get("preferredMfa").Kind() == 't' {
+	if preferred, _ := boolean(values.get("preferredMfa")); preferred {
 		c.Preferred = factor
+	}
+}
+
+// boolean is the value of a boolean, which is false when left out, and whether it
+// is shown.
+func boolean(v jsontext.Value) (value, shown bool) {
+	switch v.Kind() {
+	case 't':
+		return true, true
+	case 'f', 'n', jsontext.KindInvalid: // nothing is there
+		return false, true
+	default:
+		s := text(v)
+		return strings.EqualFold(s, "true"), strings.EqualFold(s, "true") || strings.EqualFold(s, "false")
 	}
 }
 
@@ -97,22 +113,19 @@ func settings(params fields, c *mfa.Change) {
 		c.Masked = true
 		return
 	}
-	var list []jsontext.Value
-	if err := json.Unmarshal(options, &list); err != nil {
-		c.Masked = true
-		return
-	}
-	for _, option := range list {
-		if strings.EqualFold(text(members(option).get("deliveryMedium")), "SMS") {
-			c.On = []mfa.Factor{mfa.SMS}
+	for _, option := range elements(options) {
+		medium := text(members(option).get("deliveryMedium"))
+		switch {
+		case strings.EqualFold(medium, "SMS"):
+			c.On, c.Masked = []mfa.Factor{mfa.SMS}, false
 			return
-		}
-		if option.Kind() != '{' {
+		case option.Kind() != '{', masked(medium):
 			c.Masked = true
-			return
 		}
 	}
-	c.Off = []mfa.Factor{mfa.SMS}
+	if !c.Masked {
+		c.Off = []mfa.Factor{mfa.SMS}
+	}
 }
 
 func switchesOff(f mfa.Factor) func(fields, *mfa.Change) {
@@ -130,17 +143,15 @@ func group(params fields, c *mfa.Change) {
 // attributesGone: without a phone number or an address there is no destination
 // for the factor.
 func attributesGone(params fields, c *mfa.Change) {
-	var names []jsontext.Value
-	list := params.get("userAttributeNames")
-	if list.Kind() != '[' || json.Unmarshal(list, &names) != nil {
-		c.Masked = true
-		return
-	}
-	for _, name := range names {
-		switch text(name) {
-		case "phone_number":
+	names := params.get("userAttributeNames")
+	c.Masked = names.Kind() != '['
+	for _, name := range elements(names) {
+		switch shown := shownString(name); {
+		case shown == "":
+			c.Masked = true
+		case shown == "phone_number" && !slices.Contains(c.Off, mfa.SMS):
 			c.Off = append(c.Off, mfa.SMS)
-		case "email":
+		case shown == "email" && !slices.Contains(c.Off, mfa.Email):
 			c.Off = append(c.Off, mfa.Email)
 		}
 	}
@@ -170,13 +181,25 @@ func poolConfig(params fields, c *mfa.Change) {
 	c.Sets = s
 }
 
-// poolUpdate reads UpdateUserPool, which sets what it does not name to its default.
+// poolUpdate reads UpdateUserPool, which sets what it does not name to its
+// default. What is masked is not known.
 func poolUpdate(params fields, c *mfa.Change) {
-	triggers := members(params.get("lambdaConfig"))
-	preToken := text(triggers.get("preTokenGeneration")) != "" || triggers.get("preTokenGenerationConfig").Kind() == '{'
-	c.Sets = &mfa.PoolSettings{Mode: mode(params.get("mfaConfiguration")), PreToken: &preToken}
-	if c.Sets.Mode == "" {
+	c.Sets = &mfa.PoolSettings{}
+	if params == nil {
+		return
+	}
+	config := params.get("mfaConfiguration")
+	if c.Sets.Mode = mode(config); config == nil || config.Kind() == 'n' {
 		c.Sets.Mode = mfa.ModeOff
+	}
+	switch lambda := params.get("lambdaConfig"); lambda.Kind() {
+	case '{':
+		triggers := members(lambda)
+		own, versioned := triggers.get("preTokenGeneration"), triggers.get("preTokenGenerationConfig")
+		c.Sets.PreToken = new(text(own) != "" || versioned.Kind() == '{' || text(versioned) != "")
+	case 'n', jsontext.KindInvalid: // nothing is there
+		c.Sets.PreToken = new(false)
+	default: // masked
 	}
 }
 
@@ -239,6 +262,15 @@ func members(v jsontext.Value) fields {
 	}
 }
 
+// elements are those of a list; whatever is no list has none.
+func elements(v jsontext.Value) []jsontext.Value {
+	var out []jsontext.Value
+	if v.Kind() != '[' || json.Unmarshal(v, &out) != nil {
+		return nil
+	}
+	return out
+}
+
 // text is the value of a string, or "".
 func text(v jsontext.Value) string {
 	if v.Kind() != '"' {
@@ -254,8 +286,13 @@ func text(v jsontext.Value) string {
 // shownString is the value of a string that is not masked, or "".
 func shownString(v jsontext.Value) string {
 	s := text(v)
-	if s == "HIDDEN_DUE_TO_SECURITY_REASONS" || s == "HIDDEN_FOR_SECURITY_REASONS" {
+	if masked(s) {
 		return ""
 	}
 	return s
+}
+
+// masked reports whether CloudTrail put this in the place of a value.
+func masked(s string) bool {
+	return s == "HIDDEN_DUE_TO_SECURITY_REASONS" || s == "HIDDEN_FOR_SECURITY_REASONS"
 }

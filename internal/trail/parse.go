@@ -6,6 +6,7 @@
 package trail
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -27,19 +28,19 @@ const MaxRecord = 1 << 20
 // must be kept.
 type Error struct {
 	EventID string // if the delivery has one that can be read
-	Problem string // the field and what is wrong with it
+	Problem string // the field and what is wrong with it; may be empty beside Err
 	Err     error
 }
 
 func (e *Error) Error() string {
 	text := e.Problem
 	if e.Err != nil {
-		text += ": " + e.Err.Error()
+		text = strings.TrimPrefix(text+": "+e.Err.Error(), ": ")
 	}
 	if e.EventID != "" {
 		text = "event " + e.EventID + ": " + text
 	}
-	return text
+	return strings.ToValidUTF8(text, "\ufffd") // it goes into records
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -57,6 +58,9 @@ type delivery struct {
 	RowID           string         `json:"EventId"`
 	// A log file whose Records is no list; Split takes the others apart.
 	Records jsontext.Value `json:"Records"`
+
+	// other: an envelope around an event that is not CloudTrail's.
+	other bool
 
 	record
 }
@@ -78,6 +82,7 @@ type record struct {
 	RequestID           string         `json:"requestID"`
 	EventID             string         `json:"eventID"`
 	EventType           string         `json:"eventType"`
+	EventCategory       string         `json:"eventCategory"`
 	ReadOnly            jsontext.Value `json:"readOnly"`
 	Resources           jsontext.Value `json:"resources"`
 	RecipientAccountID  string         `json:"recipientAccountId"`
@@ -92,7 +97,7 @@ const cognito = "cognito-idp"
 // always an *Error, and comes with the zero Change.
 func Parse(raw []byte) (mfa.Change, error) {
 	if len(raw) > MaxRecord {
-		return mfa.Change{}, &Error{Problem: fmt.Sprintf("the record has %d bytes; CloudTrail writes none over %d", len(raw), MaxRecord)}
+		return mfa.Change{}, &Error{EventID: firstID(raw), Problem: fmt.Sprintf("the record has %d bytes; CloudTrail writes none over %d", len(raw), MaxRecord)}
 	}
 	d, err := unwrap(raw)
 	if err != nil {
@@ -100,7 +105,7 @@ func Parse(raw []byte) (mfa.Change, error) {
 	}
 	c, err := d.change()
 	if err != nil {
-		return mfa.Change{}, &Error{EventID: d.EventID, Problem: err.Error(), Err: errors.Unwrap(err)}
+		return mfa.Change{}, &Error{EventID: cmp.Or(d.EventID, d.RowID), Problem: err.Error()}
 	}
 	return c, nil
 }
@@ -111,29 +116,29 @@ func unwrap(raw []byte) (*delivery, error) {
 	if err := object(raw, d); err != nil {
 		return nil, &Error{EventID: firstID(raw), Problem: "not a CloudTrail record", Err: err}
 	}
-	inner := d.Detail
+	inner, name := d.Detail, "detail"
 	switch {
 	case len(d.Records) > 0:
 		return nil, &Error{Problem: "Records is " + kindName(d.Records.Kind()) + ", want a list of records"}
 	case len(d.Detail) > 0 && d.EventName == "":
 	case len(d.CloudTrailEvent) > 0:
-		var text string
-		if err := json.Unmarshal(d.CloudTrailEvent, &text); err != nil {
-			return nil, &Error{EventID: d.RowID, Problem: "CloudTrailEvent", Err: err}
+		if kind := d.CloudTrailEvent.Kind(); kind != '"' {
+			return nil, &Error{EventID: d.RowID, Problem: "CloudTrailEvent: want the record as a string, have " + kindName(kind)}
 		}
-		inner = jsontext.Value(text)
+		text := text(d.CloudTrailEvent)
+		inner, name = jsontext.Value(text), "CloudTrailEvent"
 	case d.EventName == "" && d.RowID != "":
 		return nil, &Error{EventID: d.RowID, Problem: "a row of lookup-events without CloudTrailEvent; ask for the whole output"}
 	default:
 		return d, nil
 	}
 	if d.DetailType != "" && !strings.HasSuffix(d.DetailType, " via CloudTrail") {
-		d.EventSource, d.EventName = d.Source, d.DetailType // an event of another kind: of no interest
+		d.other = true
 		return d, nil
 	}
 	d.record = record{}
 	if err := object(inner, &d.record); err != nil {
-		return nil, &Error{EventID: firstID(inner), Problem: "not a CloudTrail record", Err: err}
+		return nil, &Error{EventID: cmp.Or(firstID(inner), d.RowID), Problem: name + " is no CloudTrail record", Err: err}
 	}
 	return d, nil
 }
@@ -142,7 +147,7 @@ func object(raw []byte, into any) error {
 	if kind := jsontext.Value(raw).Kind(); kind != '{' {
 		return fmt.Errorf("want a JSON object, have %s", kindName(kind))
 	}
-	return json.Unmarshal(raw, into)
+	return Plain(json.Unmarshal(raw, into))
 }
 
 func kindName(k jsontext.Kind) string {
@@ -164,7 +169,7 @@ func kindName(k jsontext.Kind) string {
 	}
 }
 
-var idPattern = regexp.MustCompile(`"[eE]vent(?:ID|Id)"\s*:\s*"([^"\\]{1,100})"`)
+var idPattern = regexp.MustCompile(`"[eE]vent(?:ID|Id)"\s*:\s*"([\w.:/-]{1,100})"`)
 
 // firstID finds an event id in what cannot be read otherwise.
 func firstID(raw []byte) string {
@@ -180,6 +185,10 @@ func (d *delivery) change() (mfa.Change, error) {
 		source, known = strings.CutPrefix(d.Source, "aws.")
 	}
 	switch {
+	case d.other:
+		return mfa.Change{Kind: mfa.NotRelevant, EventName: d.DetailType}, nil
+	case d.EventType == "AwsCloudTrailInsight": // about many calls, names none
+		return mfa.Change{Kind: mfa.NotRelevant, EventName: d.EventType, EventID: d.EventID, At: looseTime(d.EventTime)}, nil
 	case d.EventName == "":
 		return mfa.Change{}, errors.New("eventName is missing")
 	case d.EventSource == "" && !known:
@@ -196,12 +205,12 @@ func (d *delivery) change() (mfa.Change, error) {
 	if major, _, _ := strings.Cut(d.EventVersion, "."); major != "1" && d.EventVersion != "" {
 		return mfa.Change{}, fmt.Errorf("eventVersion %q has another major version than 1", d.EventVersion)
 	}
-	at, err := time.Parse(time.RFC3339, d.EventTime)
-	if err != nil || at.Year() < 2000 {
+	at := looseTime(d.EventTime)
+	if at.IsZero() {
 		return mfa.Change{}, fmt.Errorf("eventTime %q is no time such as 2026-11-23T08:00:00Z", clip(d.EventTime))
 	}
 	c := mfa.Change{
-		Kind: op.kind, EventName: d.EventName, EventID: d.EventID, At: at.UTC().Truncate(time.Second),
+		Kind: op.kind, EventName: d.EventName, EventID: d.EventID, At: at,
 		Source: d.SourceIP, Account: d.RecipientAccountID, Region: d.Region, Failed: d.ErrorCode, Replayed: d.ReplayName,
 	}
 	if c.Key = d.key(); c.Key == "" && op.kind != mfa.NotRelevant {
@@ -218,11 +227,15 @@ func (d *delivery) change() (mfa.Change, error) {
 	if c.Pool == "" {
 		c.Pool = mfa.PoolID(shownString(extra.get("userPoolId")))
 	}
+	var err error
 	if c.Sub, err = sub(extra); err != nil {
 		return mfa.Change{}, err
 	}
 	if op.read != nil {
 		op.read(params, &c)
+	}
+	if op.kind == mfa.FactorsChanged && d.RequestParameters.Kind() != '{' {
+		c.Masked = true // hidden as a whole, or left out because of its size
 	}
 	return c, nil
 }
@@ -249,12 +262,8 @@ func sub(extra fields) (mfa.Sub, error) {
 	if listed.Kind() != '[' {
 		return mfa.Sub(shownString(listed)), nil
 	}
-	var all []jsontext.Value
-	if err := json.Unmarshal(listed, &all); err != nil {
-		return "", fmt.Errorf("additionalEventData.requestParameters.sub: %w", err)
-	}
 	var found []string
-	for _, v := range all {
+	for _, v := range elements(listed) {
 		if s := shownString(v); s != "" && !slices.Contains(found, s) {
 			found = append(found, s)
 		}
@@ -269,40 +278,26 @@ func sub(extra fields) (mfa.Sub, error) {
 	}
 }
 
-type identity struct {
-	Type           string         `json:"type"`
-	ARN            string         `json:"arn"`
-	InvokedBy      string         `json:"invokedBy"`
-	SessionContext jsontext.Value `json:"sessionContext"`
-}
-
-type session struct {
-	SessionIssuer struct {
-		ARN string `json:"arn"`
-	} `json:"sessionIssuer"`
-	SourceIdentity string `json:"sourceIdentity"`
-}
-
 var ticketPattern = regexp.MustCompile(`[A-Z]{2,10}-?[0-9]{4,12}`)
 
 // actor reads who made the call. What is missing or masked stays empty: an
 // unknown actor is an answer.
 func (d *delivery) actor(self bool) (mfa.Actor, []string) {
-	var id identity
-	var s session
-	if d.UserIdentity.Kind() == '{' && json.Unmarshal(d.UserIdentity, &id) == nil && id.SessionContext.Kind() == '{' {
-		if err := json.Unmarshal(id.SessionContext, &s); err != nil {
-			s = session{}
-		}
+	id := members(d.UserIdentity)
+	session := members(id.get("sessionContext"))
+	a := mfa.Actor{
+		ARN:            shownString(id.get("arn")),
+		Issuer:         shownString(members(session.get("sessionIssuer")).get("arn")),
+		Type:           mfa.Admin,
+		SourceIdentity: shownString(session.get("sourceIdentity")),
 	}
-	a := mfa.Actor{ARN: id.ARN, Issuer: s.SessionIssuer.ARN, SourceIdentity: s.SourceIdentity, Type: mfa.Admin}
 	switch {
 	case self:
 		a.Type = mfa.Self
-	case d.EventType == "AwsServiceEvent" || id.Type == "AWSService":
+	case d.EventType == "AwsServiceEvent" || text(id.get("type")) == "AWSService":
 		a.Type = mfa.Service
 		if a.ARN == "" {
-			a.ARN = id.InvokedBy
+			a.ARN = shownString(id.get("invokedBy"))
 		}
 	}
 	var claims []string
@@ -329,9 +324,10 @@ var guardServices = map[string]bool{
 	"cloudtrail": true, "dynamodb": true, "events": true, "lambda": true, "scheduler": true, "sns": true, "sqs": true,
 }
 
-// writes reports whether the call can have changed something.
+// writes reports whether the call can have changed a resource. Data events, such
+// as the worker's own writes to its ledger, change what is in one.
 func (d *delivery) writes() bool {
-	if d.ReadOnly.Kind() == 't' {
+	if d.ReadOnly.Kind() == 't' || d.EventCategory == "Data" {
 		return false
 	}
 	for _, prefix := range []string{"Get", "List", "Describe", "Lookup", "BatchGet", "Query", "Scan", "Test"} {
@@ -350,20 +346,19 @@ func (d *delivery) named() []string {
 			out = append(out, s)
 		}
 	}
-	var resources []jsontext.Value
-	if d.Resources.Kind() == '[' && json.Unmarshal(d.Resources, &resources) == nil {
-		for _, r := range resources {
-			if arn := shownString(members(r).get("arn")); arn != "" {
-				out = append(out, arn)
-			}
+	for _, r := range elements(d.Resources) {
+		if arn := shownString(members(r).get("arn")); arn != "" {
+			out = append(out, arn)
 		}
 	}
 	return out
 }
 
+// looseTime is the time in whole seconds UTC, or zero if it is none that
+// CloudTrail can have written. A year of five digits could not be written again.
 func looseTime(s string) time.Time {
 	at, err := time.Parse(time.RFC3339, s)
-	if err != nil {
+	if err != nil || at.Year() < 2000 || at.Year() > 2999 {
 		return time.Time{}
 	}
 	return at.UTC().Truncate(time.Second)
