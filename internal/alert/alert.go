@@ -112,9 +112,15 @@ func (w words) override() *mfa.Override {
 
 // Who names an actor as people do.
 func Who(a mfa.Actor) string {
+	name := a.Name()
+	if sso, ok := strings.CutPrefix(name, "AWSReservedSSO_"); ok {
+		// IAM Identity Center's role for a permission set: AWSReservedSSO_<set>_<16 hex digits>/<user>
+		role, session, _ := strings.Cut(sso, "/")
+		name = role[:max(0, strings.LastIndexByte(role, '_'))] + "/" + session
+	}
 	switch {
-	case a.Name() != "":
-		return a.Name()
+	case name != "":
+		return name
 	case a.Type == mfa.Self:
 		return "the user"
 	case a.Type == mfa.Service:

@@ -1,0 +1,205 @@
+package story
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/replay"
+)
+
+// Report is what is told of one scenario that has been run.
+type Report struct {
+	replay.Result
+	Story Story
+	Unmet []replay.Unmet
+	// Expected says whether the scenario expects anything.
+	Expected bool
+}
+
+// ended says whether it came as expected.
+func (r *Report) mark(p *Paper) string {
+	switch {
+	case len(r.Unmet) > 0:
+		return p.in(red, "✗")
+	case r.Expected:
+		return p.in(green, "✓")
+	default:
+		return "–"
+	}
+}
+
+// Tell writes the scenario's story and how it ended.
+func (r *Report) Tell(p *Paper) {
+	r.Story.Write(p, r.Name)
+	p.line("  %s %s", r.mark(p), r.ended())
+	r.differences(p)
+	p.line("")
+}
+
+// Line writes the scenario as one line of a list whose names are as wide as width.
+func (r *Report) Line(p *Paper, width int) {
+	alerted := r.alerted()
+	severity := r.loudest()
+	p.line("%s %s  %s  %s", r.mark(p), pad(clean(r.Name), width), p.in(severity, pad(alerted, 38)), r.ended())
+	r.differences(p)
+}
+
+func pad(text string, width int) string {
+	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
+}
+
+func (r *Report) differences(p *Paper) {
+	for _, u := range r.Unmet {
+		p.line("    %s", p.in(bold, u.Where))
+		for _, d := range u.Diff {
+			colour := green
+			if strings.HasPrefix(d, "-") {
+				colour = red
+			}
+			p.line("      %s", p.in(colour, clean(d)))
+		}
+	}
+}
+
+// alerted names the loudest thing that on-call heard of, and how much more there was.
+func (r *Report) alerted() string {
+	kinds := slices.SortedFunc(maps.Keys(r.Heard), func(a, b mfa.AlertKind) int {
+		if n := r.Heard[b].Rank() - r.Heard[a].Rank(); n != 0 {
+			return n
+		}
+		return strings.Compare(string(a), string(b))
+	})
+	if len(kinds) == 0 {
+		return "no alert"
+	}
+	text, more := fmt.Sprintf("%s %s", r.Heard[kinds[0]], kinds[0]), 0
+	for _, kind := range kinds[1:] {
+		if r.Heard[kind] != mfa.Info {
+			more++
+		}
+	}
+	if more > 0 {
+		text += fmt.Sprintf(" +%d", more)
+	}
+	return text
+}
+
+func (r *Report) loudest() ink {
+	loudest := mfa.Severity("")
+	for _, s := range r.Heard {
+		if s.Rank() > loudest.Rank() {
+			loudest = s
+		}
+	}
+	switch loudest {
+	case mfa.Critical:
+		return red
+	case mfa.Warning:
+		return yellow
+	default:
+		return plain
+	}
+}
+
+// ended says what became of the overrides or, without any, of the deliveries.
+func (r *Report) ended() string {
+	o := r.Summary.Overrides
+	var parts []string
+	for _, e := range []struct {
+		n    int
+		what string
+	}{
+		{o.Restored, "restored"}, {o.Reenabled, "reenabled"}, {o.Reenrolled, "reenrolled"}, {o.Gone, "gone"},
+		{o.Unrestorable, "unrestorable"}, {o.Open, "still open"},
+	} {
+		switch {
+		case e.n == 1 && o.Opened == 1:
+			parts = append(parts, e.what+r.lasted())
+		case e.n > 0:
+			parts = append(parts, fmt.Sprintf("%d %s", e.n, e.what))
+		}
+	}
+	if len(parts) == 0 {
+		parts = append(parts, "no override")
+		for _, reason := range slices.Sorted(maps.Keys(r.Summary.Ignored)) {
+			parts = append(parts, string(reason))
+		}
+	}
+	if n := len(r.OpenIncidents); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d incident%s open", n, plural(n)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// lasted is how long the only override lasted.
+func (r *Report) lasted() string {
+	for _, record := range slices.Backward(r.Records) {
+		if record.Override == nil || record.Override.Closed == "" {
+			continue
+		}
+		if record.Reason == mfa.OffAndOn {
+			return " before anybody looked"
+		}
+		return " after " + hours(record.At.Sub(record.Override.OpenedAt))
+	}
+	return ""
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return ""
+	}
+	return "s"
+}
+
+// Sums writes the sums of all reports, and last how many came as expected.
+func Sums(p *Paper, reports []*Report, took time.Duration) {
+	var total replay.Summary
+	expected, met := 0, 0
+	for _, r := range reports {
+		total.Add(r.Summary)
+		if r.Expected {
+			expected++
+			if len(r.Unmet) == 0 {
+				met++
+			}
+		}
+	}
+	o, a := total.Overrides, total.Alerts
+	p.line("%s", &total)
+	if len(total.Ignored) > 0 {
+		var reasons []string
+		for _, reason := range slices.Sorted(maps.Keys(total.Ignored)) {
+			reasons = append(reasons, fmt.Sprintf("%s %s", reason, replay.Thousands(total.Ignored[reason])))
+		}
+		p.line("ignored: %s", strings.Join(reasons, ", "))
+	}
+	if o.Opened == 0 {
+		p.line("no override was opened")
+	} else {
+		p.line("%s override%s = %d restored + %d reenabled + %d reenrolled + %d gone + %d unrestorable + %d open",
+			replay.Thousands(o.Opened), plural(o.Opened), o.Restored, o.Reenabled, o.Reenrolled, o.Gone, o.Unrestorable, o.Open)
+	}
+	if a.Critical+a.Warning+a.Info == 0 {
+		p.line("nothing was alerted")
+	} else {
+		p.line("alerts: %d critical (these page), %d warning, %d info", a.Critical, a.Warning, a.Info)
+	}
+	if expected == 0 {
+		p.line("nothing was expected; done in %.1f s", took.Seconds())
+		return
+	}
+	colour := green
+	if met < expected {
+		colour = red
+	}
+	p.line("%s", p.in(colour, fmt.Sprintf("%d of %d as expected in %.1f s", met, expected, took.Seconds())))
+}
+
+// Blank writes an empty line.
+func Blank(p *Paper) { p.line("") }
