@@ -671,3 +671,42 @@ func TestAMaskedSettingTakesWhateverIsMissing(t *testing.T) {
 		t.Errorf("%+v, want still_protected", said(d))
 	}
 }
+
+// A sweep found the override, a person ended it, and only then the delivery of
+// the disable comes: it is that override's, and no other one.
+func TestADisableThatComesAfterTheEndOfTheOverrideItOpenedIsNoOverrideOfItsOwn(t *testing.T) {
+	s := but(now(), noted(t0.Add(10*time.Minute)))
+	at := t0.Add(25 * time.Minute)
+	s.Standing = Decide(s, level(Swept), DefaultPolicy(), at).Standing
+	s = but(s, has(TOTP))
+	s.Standing = Decide(s, on(at, TOTP), DefaultPolicy(), at.Add(time.Minute)).Standing
+	d := Decide(s, off(t0, TOTP), DefaultPolicy(), at.Add(2*time.Minute))
+	if d.Verdict != Ignores || d.Reason != StillProtected {
+		t.Errorf("%s, %s; want it ignored, still protected", d.Verdict, d.Reason)
+	}
+}
+
+func TestATokenVerifiedInAnOverrideThatHasEndedCorrectsItsEndOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		state    State
+		severity Severity
+	}{
+		{"unjustified", opened(), Critical},
+		{"justified", opened(justified), Info},
+		{"no required role", opened(optional), Info},
+	} {
+		s := but(tt.state, has(TOTP))
+		s.Standing = Decide(s, on(t0.Add(time.Hour), TOTP), DefaultPolicy(), t0.Add(time.Hour)).Standing
+		late := verified(t0.Add(50 * time.Minute))
+		d := Decide(s, late, DefaultPolicy(), t0.Add(61*time.Minute))
+		want := []Alert{{Kind: FactorSwapped, Severity: tt.severity, State: Noted}}
+		if diff := cmp.Diff(want, d.Alerts); diff != "" || d.Verdict != Closes || d.Override.Closed != Reenrolled {
+			t.Errorf("%s: %s %+v (-want +got):\n%s", tt.name, d.Verdict, d.Override, diff)
+		}
+		s.Standing = d.Standing
+		if d := Decide(s, late, DefaultPolicy(), t0.Add(62*time.Minute)); d.Verdict != Ignores {
+			t.Errorf("%s: told twice: %s", tt.name, d.Verdict)
+		}
+	}
+}

@@ -103,6 +103,12 @@ type Past struct {
 	OpenedAt      time.Time `json:"opened_at"`
 	ClosedAt      time.Time `json:"closed_at"`
 	Justification string    `json:"justification,omitempty"`
+	Deadline      time.Time `json:"deadline,omitzero"`
+	End           End       `json:"end,omitempty"`
+	Required      bool      `json:"required,omitempty"` // a required role, when it ended
+	// Unclaimed: a sweep found it and no delivery said who did it, so a disable
+	// before OpenedAt that comes later is its own.
+	Unclaimed bool `json:"unclaimed,omitempty"`
 }
 
 // Incident is what on-call sees as one thing while it is open.
