@@ -332,6 +332,7 @@ func (u *user) call(c mfa.Change, mode mfa.Mode) {
 		u.registered = mfa.Without(u.registered, c.Off)
 	case mfa.TokenVerified:
 		u.registered = mfa.Union(u.registered, []mfa.Factor{c.Verified})
+	default: // changes none of his factors
 	}
 	if !slices.Contains(u.Factors, u.Preferred) {
 		u.Preferred = ""
@@ -375,7 +376,8 @@ func (h timerHeap) Less(i, j int) bool {
 func (h timerHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *timerHeap) Push(x any) { *h = append(*h, x.(*timer)) } //nolint:forcetypeassert // only timers are pushed
+func (h *timerHeap) Push(x any) { *h = append(*h, x.(*timer)) } //nolint:errcheck // only timers are pushed
+
 // Pop implements heap.Interface.
 func (h *timerHeap) Pop() any {
 	last := (*h)[len(*h)-1]
@@ -388,8 +390,8 @@ func (a *Account) Schedule(_ context.Context, name string, at time.Time, id mfa.
 	if old := a.timers[name]; old != nil && !at.Before(old.at) {
 		return nil
 	}
-	a.Ledger.steps++ // any number that only grows orders timers of the same minute
-	t := &timer{name: name, at: at, ask: Ask{Pool: id, Sub: sub, Timer: true}, seq: a.Ledger.steps}
+	a.steps++ // any number that only grows orders timers of the same minute
+	t := &timer{name: name, at: at, ask: Ask{Pool: id, Sub: sub, Timer: true}, seq: a.steps}
 	a.timers[name] = t
 	heap.Push(&a.due, t)
 	return nil

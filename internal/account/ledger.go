@@ -17,7 +17,7 @@ type Ledger struct {
 	journals       map[string]*journal
 	justifications map[string][]mfa.Justification
 	ranks          map[string][]mfa.Sub
-	open           map[mfa.PoolID]map[string]bool
+	open           map[mfa.PoolID][]string // the journals that a sweep must look at, sorted
 	steps          int
 }
 
@@ -31,7 +31,7 @@ type journal struct {
 func NewLedger() *Ledger {
 	return &Ledger{
 		journals: map[string]*journal{}, justifications: map[string][]mfa.Justification{},
-		ranks: map[string][]mfa.Sub{}, open: map[mfa.PoolID]map[string]bool{},
+		ranks: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
 	}
 }
 
@@ -77,13 +77,12 @@ func (l *Ledger) list(s *mfa.Standing) {
 	}
 	id, _, _ := strings.Cut(rest, "/")
 	pool := mfa.PoolID(id)
-	switch {
-	case !s.Open():
-		delete(l.open[pool], s.Journal)
-	case l.open[pool] == nil:
-		l.open[pool] = map[string]bool{s.Journal: true}
-	default:
-		l.open[pool][s.Journal] = true
+	open := l.open[pool]
+	switch i, listed := slices.BinarySearch(open, s.Journal); {
+	case s.Open() && !listed:
+		l.open[pool] = slices.Insert(open, i, s.Journal)
+	case !s.Open() && listed:
+		l.open[pool] = slices.Delete(open, i, i+1)
 	}
 }
 
@@ -122,7 +121,7 @@ func (l *Ledger) Rank(_ context.Context, key string, sub mfa.Sub) (int, error) {
 // Open implements worker.Ledger.
 func (l *Ledger) Open(_ context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standing, error] {
 	return func(yield func(mfa.Standing, error) bool) {
-		for _, name := range slices.Sorted(maps.Keys(l.open[pool])) {
+		for _, name := range l.open[pool] {
 			if !yield(l.journals[name].standing, nil) {
 				return
 			}

@@ -56,22 +56,17 @@ func (w *Worker) sweepPool(ctx context.Context, pool mfa.PoolID, skip func(mfa.P
 			visit(sub)
 		}
 	}
-	listed, err := w.open(ctx, pool)
+	open, err := w.listed(ctx, pool, func(mfa.Standing) bool { return true })
 	errs = append(errs, err)
-	for _, s := range listed {
-		visit(subOf(pool, s))
+	for _, sub := range open {
+		visit(sub)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err // not a complete sweep: the posture is counted another time
 	}
-	if listed, err = w.open(ctx, pool); err != nil {
+	posture, err := w.listed(ctx, pool, func(s mfa.Standing) bool { return s.Posture })
+	if err != nil {
 		return err
-	}
-	var posture []mfa.Sub
-	for _, s := range listed {
-		if s.Posture {
-			posture = append(posture, subOf(pool, s))
-		}
 	}
 	slices.Sort(posture)
 	told, err := w.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool}, func(s *mfa.State) { s.Listed = posture })
@@ -79,19 +74,18 @@ func (w *Worker) sweepPool(ctx context.Context, pool mfa.PoolID, skip func(mfa.P
 	return err
 }
 
-func (w *Worker) open(ctx context.Context, pool mfa.PoolID) ([]mfa.Standing, error) {
-	var all []mfa.Standing
+// listed returns those of the users whom the ledger lists as open that are wanted.
+func (w *Worker) listed(ctx context.Context, pool mfa.PoolID, wanted func(mfa.Standing) bool) ([]mfa.Sub, error) {
+	var subs []mfa.Sub
 	for s, err := range w.Ledger.Open(ctx, pool) {
 		if err != nil {
-			return all, fmt.Errorf("list what is open in %s: %w", pool, err)
+			return subs, fmt.Errorf("list what is open in %s: %w", pool, err)
 		}
-		all = append(all, s)
+		if wanted(s) {
+			subs = append(subs, mfa.Sub(strings.TrimPrefix(s.Journal, mfa.UserJournal(pool, ""))))
+		}
 	}
-	return all, nil
-}
-
-func subOf(pool mfa.PoolID, s mfa.Standing) mfa.Sub {
-	return mfa.Sub(strings.TrimPrefix(s.Journal, mfa.UserJournal(pool, "")))
+	return subs, nil
 }
 
 // SweepEvery is how often the sweep runs.

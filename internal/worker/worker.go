@@ -175,8 +175,12 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 			return Seen{}, ErrBusy
 		case in.Record.Verdict != mfa.Restores:
 			return w.resume(ctx, s, now)
-		case s.Known: // the intention is this delivery's: look at the user again for it
-			c, s.Known = mfa.Change{Kind: mfa.Due, Pool: c.Pool, Sub: c.Sub}, false
+		case c.Kind != mfa.Due: // whether he still is to be restored is for another look to say, and first
+			seen, err := w.attempt(ctx, mfa.Change{Kind: mfa.Due, Pool: c.Pool, Sub: c.Sub}, func(*mfa.State) {})
+			if err == nil {
+				err = errFinished
+			}
+			return seen, err
 		}
 	}
 	if s.Known {
@@ -283,8 +287,10 @@ func (w *Worker) confirm(ctx context.Context, next mfa.Standing, r mfa.Record, k
 func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, error) {
 	in := s.Standing.Intention
 	r := in.Record
-	c := mfa.Change{Key: r.Cause.Key, EventID: r.Cause.Key, Kind: r.Cause.Kind, EventName: r.Cause.EventName, At: r.Cause.EventTime,
-		Actor: mfa.Actor{ARN: r.Cause.Actor, Type: r.Cause.ActorType}, Source: r.Cause.SourceIP}
+	c := mfa.Change{
+		Key: r.Cause.Key, EventID: r.Cause.Key, Kind: r.Cause.Kind, EventName: r.Cause.EventName, At: r.Cause.EventTime,
+		Actor: mfa.Actor{ARN: r.Cause.Actor, Type: r.Cause.ActorType}, Source: r.Cause.SourceIP,
+	}
 	if r.User != nil {
 		c.Pool, c.Sub = r.User.Pool, r.User.Sub
 	}

@@ -1,0 +1,307 @@
+// Package workertest is what every implementation of the worker's ports has to
+// do: one suite per port, run on the account in memory and on the adapters.
+//
+// It asserts the state afterwards, never the calls, and it refuses to know how a
+// port is implemented.
+package workertest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// The names that the suites use. An implementation need not know them before.
+const (
+	Pool      mfa.PoolID = "us-east-1_EXAMPLE12"
+	OtherPool mfa.PoolID = "us-east-1_EXAMPLE34"
+)
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// Book is a ledger and a way to put justifications into it.
+type Book struct {
+	worker.Ledger
+	// Justify records a justification. The ledger gives it an ID.
+	Justify func(*testing.T, mfa.PoolID, mfa.Sub, mfa.Justification)
+}
+
+// Ledger runs the suite of worker.Ledger. empty makes an empty one.
+func Ledger(t *testing.T, empty func(*testing.T) Book) {
+	t.Helper()
+	for name, test := range map[string]func(*testing.T, Book){
+		"what nobody wrote is at version 0":                    ledgerEmpty,
+		"what is loaded is what was appended":                  ledgerKeeps,
+		"a stale version conflicts and stores nothing":         ledgerStale,
+		"a known cause key conflicts and stores nothing":       ledgerKnown,
+		"a cause key is known to its own journal only":         ledgerKeys,
+		"open lists what is open, in a stable order, per pool": ledgerOpen,
+		"justifications are in the order of their time":        ledgerJustifications,
+		"a user keeps his rank, and ranks end":                 ledgerRank,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, empty(t)) })
+	}
+}
+
+func load(t *testing.T, l worker.Ledger, journal, key string) (mfa.Standing, bool) {
+	t.Helper()
+	s, known, err := l.Load(t.Context(), journal, key)
+	if err != nil {
+		t.Fatalf("load %s: %v", journal, err)
+	}
+	return s, known
+}
+
+func mustAppend(t *testing.T, l worker.Ledger, s worker.Step) {
+	t.Helper()
+	if err := l.Append(t.Context(), s); err != nil {
+		t.Fatalf("append to %s: %v", s.Standing.Journal, err)
+	}
+}
+
+// unchanged asserts that a journal is as it was, and knows no such key.
+func unchanged(t *testing.T, l worker.Ledger, want mfa.Standing, key string) {
+	t.Helper()
+	got, known := load(t, l, want.Journal, key)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("a refused step changed the standing (-want +got):\n%s", diff)
+	}
+	if known {
+		t.Errorf("a refused step left the cause key %q", key)
+	}
+}
+
+// full is a standing with something in every field.
+func full(journal string) mfa.Standing {
+	record := mfa.Record{
+		Schema: mfa.RecordSchema, At: noon, Verdict: mfa.Restores, Reason: mfa.DeadlineReached,
+		Cause:   mfa.RecordCause{Key: "e-1", Kind: mfa.Due, EventTime: noon.Add(-time.Hour), Actor: "arn:aws:iam::111122223333:user/ops", ActorType: mfa.Admin},
+		User:    &mfa.RecordUser{Pool: Pool, Sub: "u-1"},
+		Actions: []mfa.Outcome{{Action: mfa.Action{Do: mfa.Schedule, At: noon}, Result: mfa.Done}},
+	}
+	return mfa.Standing{
+		Journal: journal, Entries: 3, Head: "abc",
+		Baseline: &mfa.Baseline{Factors: []mfa.Factor{mfa.TOTP, mfa.SMS}, Preferred: mfa.TOTP, SeenAt: noon},
+		EverHeld: true, NotedAt: noon.Add(time.Minute), Lost: []mfa.Factor{mfa.SMS}, Posture: true, Number: 2,
+		Override: &mfa.Override{
+			ID: "O-ABCDEFGHIJ", OpenedAt: noon, Deadline: noon.Add(24 * time.Hour), SeenAt: noon.Add(time.Second), Disables: 2,
+			Actor: mfa.Actor{ARN: "arn:aws:sts::111122223333:assumed-role/SupportAdmin/ops-7", Issuer: "arn:aws:iam::111122223333:role/SupportAdmin", Type: mfa.Admin, SourceIdentity: "ops-7"},
+			Roles: []mfa.Role{"itsm_manager"}, Taken: []mfa.Factor{mfa.TOTP}, Before: &mfa.Baseline{Factors: []mfa.Factor{mfa.TOTP}, SeenAt: noon},
+			Match: mfa.Match{ID: "J-1", Failed: []mfa.Rule{mfa.RuleTooLate}, Cause: mfa.LostDevice}, Rank: 1,
+			Repeated: true, Overdue: true, Verified: true, Unrestorable: true, Tried: true, AskedAt: noon, Noticed: []time.Duration{4 * time.Hour},
+		},
+		Past:    []mfa.Past{{ID: "O-BEFORE", OpenedAt: noon.Add(-time.Hour), ClosedAt: noon.Add(-time.Minute), Justification: "J-0"}},
+		SignOut: true,
+		Incidents: []mfa.Incident{
+			{Key: "override/O-ABCDEFGHIJ", Kind: mfa.RequiredRoleWithoutMFA, Severity: mfa.Critical, Since: noon},
+		},
+		Intention: &mfa.Intention{
+			Record: record, Actions: []mfa.Action{{Do: mfa.Restore}, {Do: mfa.SignOut}},
+			Alerts:      []mfa.Alert{{Kind: mfa.DeadlineNear, Severity: mfa.Info, State: mfa.Noted}},
+			LeasedUntil: noon.Add(mfa.Lease),
+		},
+		Pool:  &mfa.Pool{Mode: mfa.ModeOptional, Factors: []mfa.Factor{mfa.TOTP}, PreToken: true, Groups: []mfa.Role{"itsm_manager"}},
+		Swept: []mfa.Role{"itsm_manager"}, Count: []mfa.Sub{"u-1"}, Told: noon, Lacks: []string{"MFA is off, it was optional"},
+		Policy: []byte(`["itsm_manager"]`),
+	}
+}
+
+func ledgerEmpty(t *testing.T, l Book) {
+	journal := mfa.UserJournal(Pool, "u-1")
+	for _, key := range []string{"", "e-1"} {
+		got, known := load(t, l, journal, key)
+		if got.Version != 0 || got.Entries != 0 || got.Open() || known {
+			t.Errorf("an empty journal is %+v, key %q known: %t", got, key, known)
+		}
+	}
+}
+
+func ledgerKeeps(t *testing.T, l Book) {
+	for _, journal := range []string{mfa.UserJournal(Pool, "u-1"), mfa.PoolJournal(Pool), mfa.PolicyJournal, mfa.GuardJournal("arn:aws:events:us-east-1:111122223333:rule/relatch")} {
+		want := full(journal)
+		next, entry := want.Append(want.Intention.Record)
+		mustAppend(t, l, worker.Step{Standing: next, Key: "e-1", Entry: &entry})
+		next.Version = 1
+		got, known := load(t, l, journal, "e-1")
+		if diff := cmp.Diff(next, got); diff != "" {
+			t.Errorf("%s (-appended +loaded):\n%s", journal, diff)
+		}
+		if _, other := load(t, l, journal, "e-2"); !known || other {
+			t.Errorf("%s: the cause key is known: %t; another one: %t", journal, known, other)
+		}
+		if _, known := load(t, l, journal, ""); known {
+			t.Errorf("%s: the empty key is known", journal)
+		}
+	}
+}
+
+func ledgerStale(t *testing.T, l Book) {
+	journal := mfa.UserJournal(Pool, "u-1")
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: journal, Number: 1}, Key: "e-1"})
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: journal, Version: 1, Number: 2}})
+	before, _ := load(t, l, journal, "")
+	if before.Version != 2 {
+		t.Fatalf("after two steps the journal is at version %d", before.Version)
+	}
+	for _, version := range []int{0, 1, 3} {
+		standing := full(journal)
+		standing.Version = version
+		next, entry := standing.Append(mfa.Record{Verdict: mfa.Opens, At: noon})
+		if err := l.Append(t.Context(), worker.Step{Standing: next, Key: "e-2", Entry: &entry}); !errors.Is(err, worker.ErrConflict) {
+			t.Errorf("a step from version %d at version 2: %v, not ErrConflict", version, err)
+		}
+		unchanged(t, l, before, "e-2")
+	}
+	if open := opened(t, l, Pool); len(open) > 0 {
+		t.Errorf("a refused step is listed as open: %v", open)
+	}
+	mustAppend(t, l, worker.Step{Standing: before, Key: "e-2"})
+}
+
+func ledgerKnown(t *testing.T, l Book) {
+	journal := mfa.UserJournal(Pool, "u-1")
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: journal, Number: 1}, Key: "e-1"})
+	before, _ := load(t, l, journal, "")
+	standing := full(journal)
+	standing.Version = before.Version
+	next, entry := standing.Append(mfa.Record{Verdict: mfa.Opens, At: noon})
+	if err := l.Append(t.Context(), worker.Step{Standing: next, Key: "e-1", Entry: &entry}); !errors.Is(err, worker.ErrConflict) {
+		t.Errorf("a step with a known cause key: %v, not ErrConflict", err)
+	}
+	unchanged(t, l, before, "")
+	if open := opened(t, l, Pool); len(open) > 0 {
+		t.Errorf("a refused step is listed as open: %v", open)
+	}
+}
+
+func ledgerKeys(t *testing.T, l Book) {
+	one, other := mfa.UserJournal(Pool, "u-1"), mfa.UserJournal(Pool, "u-2")
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: one}, Key: "e-1"})
+	if _, known := load(t, l, other, "e-1"); known {
+		t.Error("a cause key of one journal is known to another")
+	}
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: other}, Key: "e-1"})
+}
+
+// opened are the journals that are listed as open.
+func opened(t *testing.T, l worker.Ledger, pool mfa.PoolID) []string {
+	t.Helper()
+	var journals []string
+	for s, err := range l.Open(t.Context(), pool) {
+		if err != nil {
+			t.Fatalf("list what is open: %v", err)
+		}
+		want, _ := load(t, l, s.Journal, "")
+		if diff := cmp.Diff(want, s); diff != "" {
+			t.Errorf("listed otherwise than loaded (-loaded +listed):\n%s", diff)
+		}
+		journals = append(journals, s.Journal)
+	}
+	return journals
+}
+
+func ledgerOpen(t *testing.T, l Book) {
+	standings := map[mfa.Sub]mfa.Standing{
+		"override": {Override: &mfa.Override{ID: "O-1"}}, "noted": {NotedAt: noon}, "intention": {Intention: &mfa.Intention{LeasedUntil: noon}},
+		"sign-out": {SignOut: true}, "posture": {Posture: true}, "incident": {Incidents: []mfa.Incident{{Key: mfa.UserJournal(Pool, "incident"), Severity: mfa.Warning}}},
+		"nothing": {EverHeld: true, Number: 3}, "another incident": {Incidents: []mfa.Incident{{Key: "override/O-0"}}},
+	}
+	var want []string
+	for sub, s := range standings {
+		s.Journal = mfa.UserJournal(Pool, sub)
+		mustAppend(t, l, worker.Step{Standing: s})
+		if s.Open() {
+			want = append(want, s.Journal)
+		}
+	}
+	slices.Sort(want)
+	elsewhere := mfa.UserJournal(OtherPool, "u-1")
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: elsewhere, SignOut: true}})
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: mfa.PoolJournal(Pool), Intention: &mfa.Intention{LeasedUntil: noon}}})
+
+	got := opened(t, l, Pool)
+	if again := opened(t, l, Pool); !slices.Equal(got, again) {
+		t.Errorf("listed in one order and then in another: %v, %v", got, again)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("open are %v, listed are %v", want, got)
+	}
+	if got := opened(t, l, OtherPool); !slices.Equal(got, []string{elsewhere}) {
+		t.Errorf("of the other pool %v are listed", got)
+	}
+	for _, err := range l.Open(t.Context(), Pool) {
+		if err != nil {
+			t.Error(err)
+		}
+		break // who lists may stop
+	}
+	for _, journal := range want {
+		mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: journal, Version: 1}})
+	}
+	if got := opened(t, l, Pool); len(got) > 0 {
+		t.Errorf("nothing is open any more, listed are %v", got)
+	}
+}
+
+func ledgerJustifications(t *testing.T, l Book) {
+	at := []time.Time{noon, noon.Add(-time.Hour), noon.Add(time.Hour)}
+	for i, at := range at {
+		l.Justify(t, Pool, "u-1", mfa.Justification{Reason: fmt.Sprint("reason ", i), Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: "arn:a", Approver: "arn:b", At: at})
+	}
+	l.Justify(t, Pool, "u-2", mfa.Justification{Reason: "another user's", At: noon})
+	l.Justify(t, OtherPool, "u-1", mfa.Justification{Reason: "another pool's", At: noon})
+	got, err := l.Justifications(t.Context(), Pool, "u-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for i := range got {
+		ids[got[i].ID] = true
+		got[i].ID = ""
+	}
+	if ids[""] || len(ids) != len(at) {
+		t.Errorf("%d justifications have the IDs %v", len(at), ids)
+	}
+	var want []mfa.Justification
+	for _, i := range []int{1, 0, 2} {
+		want = append(want, mfa.Justification{Reason: fmt.Sprint("reason ", i), Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: "arn:a", Approver: "arn:b", At: at[i]})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("justifications (-recorded +loaded):\n%s", diff)
+	}
+	if none, err := l.Justifications(t.Context(), Pool, "u-3"); err != nil || len(none) > 0 {
+		t.Errorf("of a user without any: %v, %v", none, err)
+	}
+}
+
+func ledgerRank(t *testing.T, l Book) {
+	rank := func(key string, i int) int {
+		n, err := l.Rank(t.Context(), key, mfa.Sub(fmt.Sprint("u-", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for i := 1; i <= mfa.MassUsers+3; i++ {
+		want := min(i, mfa.MassUsers+1)
+		if got := rank("actor/1", i); got != want {
+			t.Errorf("the %d. user has the rank %d", i, got)
+		}
+		if got := rank("actor/1", i); got != want {
+			t.Errorf("the %d. user has the rank %d when asked again", i, got)
+		}
+	}
+	if got := rank("actor/1", 3); got != 3 {
+		t.Errorf("the third user has the rank %d in the end", got)
+	}
+	if got := rank("actor/2", 9); got != 1 {
+		t.Errorf("the first user of another actor has the rank %d", got)
+	}
+}
