@@ -238,6 +238,7 @@ func (w words) resolved() string {
 		return fmt.Sprintf("pool %s is as it was", w.c.Pool)
 	case mfa.PolicyInvalid:
 		return "the MFA policy can be used again"
+	default:
 	}
 	if !w.s.User.Found {
 		return w.user() + " was deleted"

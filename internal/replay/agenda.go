@@ -24,7 +24,7 @@ func (h itemHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 func (h itemHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push implements heap.Interface.
-func (h *itemHeap) Push(x any) { *h = append(*h, x.(item)) } //nolint:forcetypeassert // only items are pushed
+func (h *itemHeap) Push(x any) { *h = append(*h, x.(item)) } //nolint:errcheck // only items are pushed
 
 // Pop implements heap.Interface.
 func (h *itemHeap) Pop() any {

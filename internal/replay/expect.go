@@ -76,7 +76,7 @@ func (e *Expect) Check(r Result) []Unmet {
 	if e.Timers != nil && *e.Timers != r.Timers {
 		unmet = append(unmet, Unmet{"timers", []string{fmt.Sprintf("- %d", *e.Timers), fmt.Sprintf("+ %d", r.Timers)}})
 	}
-	if diff := differences(map[string]any(e.Summary), generic(r.Summary)); len(diff) > 0 {
+	if diff := differences(e.Summary, generic(r.Summary)); len(diff) > 0 {
 		unmet = append(unmet, Unmet{"summary", diff})
 	}
 	return unmet
@@ -122,7 +122,9 @@ func (e *Expect) records(r Result) []Unmet {
 	want := e.Records
 	ignored := func(i int) bool { return r.Records[i].Verdict == "ignore" }
 	n, m := len(want), len(got)
-	// cost[i][j] is the least number of violations of want[i:] against got[j:].
+	// cost[i][j] is the least that want[i:] against got[j:] violates. What is
+	// missing and what is too much cost 2 each; a record of the wanted verdict
+	// that is not quite the wanted one costs 3, so that it is shown as such.
 	cost := make([][]int, n+1)
 	met := make([][]bool, n)
 	for i := n; i >= 0; i-- {
@@ -136,18 +138,20 @@ func (e *Expect) records(r Result) []Unmet {
 				cost[i][j] = 0
 			}
 			if i < n {
-				cost[i][j] = min(cost[i][j], cost[i+1][j]+1)
+				cost[i][j] = min(cost[i][j], cost[i+1][j]+missing)
 			}
 			if j < m {
-				extra := 1
 				if ignored(j) {
-					extra = 0
+					cost[i][j] = min(cost[i][j], cost[i][j+1])
+				} else {
+					cost[i][j] = min(cost[i][j], cost[i][j+1]+missing)
 				}
-				cost[i][j] = min(cost[i][j], cost[i][j+1]+extra)
 			}
 			if i < n && j < m && meets(want[i], got[j]) {
 				met[i][j] = true
 				cost[i][j] = min(cost[i][j], cost[i+1][j+1])
+			} else if i < n && j < m && verdict(want[i]) == verdict(got[j]) {
+				cost[i][j] = min(cost[i][j], cost[i+1][j+1]+different)
 			}
 		}
 	}
@@ -158,10 +162,10 @@ func (e *Expect) records(r Result) []Unmet {
 			i, j = i+1, j+1
 		case j < m && ignored(j) && cost[i][j] == cost[i][j+1]:
 			j++
-		case i < n && j < m && !ignored(j) && cost[i][j] == cost[i+1][j+1]+2:
+		case i < n && j < m && verdict(want[i]) == verdict(got[j]) && cost[i][j] == cost[i+1][j+1]+different:
 			unmet = append(unmet, Unmet{fmt.Sprintf("records[%d]", i), differences(want[i], got[j])})
 			i, j = i+1, j+1
-		case i < n && cost[i][j] == cost[i+1][j]+1:
+		case i < n && cost[i][j] == cost[i+1][j]+missing:
 			unmet = append(unmet, Unmet{fmt.Sprintf("records[%d]", i), []string{"- " + show(want[i]), "+ no such record came"}})
 			i++
 		default:
@@ -170,6 +174,19 @@ func (e *Expect) records(r Result) []Unmet {
 		}
 	}
 	return unmet
+}
+
+// What the alignment of records counts a violation as.
+const (
+	missing   = 2 // a wanted record that did not come, or one that nobody wanted
+	different = 3
+)
+
+func verdict(record any) any {
+	if fields, ok := record.(map[string]any); ok {
+		return fields["verdict"]
+	}
+	return nil
 }
 
 // differences says where got does not have what want asks for: an object's

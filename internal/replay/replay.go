@@ -21,6 +21,8 @@ import (
 type Options struct {
 	// Policy replaces the account's policy record, if not nil.
 	Policy []byte
+	// Start is when the clock starts if neither the account nor a delivery says.
+	Start time.Time
 	// Until is when the clock stops; zero: when nothing lies ahead any more.
 	Until time.Time
 	// Told is told of every record as it is made, with the alerts that went
@@ -31,6 +33,9 @@ type Options struct {
 	// Crashed says when a trigger whose look ended with err comes again; nil
 	// ends the replay with the error.
 	Crashed func(err error) (after time.Duration, again bool)
+
+	// everySweep skips no sweep, and no user in one.
+	everySweep bool
 }
 
 // Result is how a scenario ended.
@@ -45,7 +50,9 @@ type Result struct {
 	Timers        int
 	// Rejected are the deliveries that could not be read, with file, place and reason.
 	Rejected []string
-	Account  *account.Account
+	// Heard is the loudest alert of each kind that on-call heard of.
+	Heard   map[mfa.AlertKind]mfa.Severity
+	Account *account.Account
 }
 
 // Run replays the scenario. The error is the worker's, and there is none unless
@@ -157,6 +164,9 @@ func (r *run) schedule(s Scenario, f *account.File) {
 			r.start = d.Arrives
 		}
 	}
+	if r.start.IsZero() {
+		r.start = r.Start
+	}
 	for i := range r.deliveries {
 		if r.deliveries[i].Arrives.Before(r.start) {
 			r.deliveries[i].Arrives = r.start
@@ -197,7 +207,7 @@ func (r *run) all(ctx context.Context) error {
 		if err := r.instant(ctx); err != nil {
 			return err
 		}
-		if last && r.ahead().IsZero() && r.known.next().IsZero() {
+		if last && !r.everybody && r.ahead().IsZero() && r.known.next().IsZero() {
 			return nil
 		}
 	}
@@ -243,25 +253,26 @@ func (r *run) ahead() time.Time {
 // tick is the next time at which a sweep may run.
 func (r *run) tick() time.Time {
 	since := later(r.now, r.swept.Add(1)).Sub(r.start)
-	n := (since + worker.SweepEvery - 1) / worker.SweepEvery
-	return r.start.Add(n * worker.SweepEvery)
+	return r.start.Add((since + worker.SweepEvery - 1).Truncate(worker.SweepEvery))
 }
 
 // nextSweep is when the next sweep runs that can change anything; zero if none can.
 func (r *run) nextSweep() time.Time {
 	tick := r.tick()
-	if len(r.touched) > 0 {
+	if r.everybody || len(r.touched) > 0 {
 		return tick
 	}
 	known := r.known.next()
+	if r.everySweep && (!known.IsZero() || !r.ahead().IsZero()) {
+		return tick
+	}
 	if known.IsZero() || !known.After(tick) {
 		if known.IsZero() {
 			return known
 		}
 		return tick
 	}
-	n := (known.Sub(r.start) + worker.SweepEvery - 1) / worker.SweepEvery
-	return r.start.Add(n * worker.SweepEvery)
+	return r.start.Add((known.Sub(r.start) + worker.SweepEvery - 1).Truncate(worker.SweepEvery))
 }
 
 // instant lets everything happen that happens now, in the order of the design.
@@ -307,7 +318,7 @@ func (r *run) instant(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.now.After(r.swept) && r.now.Sub(r.start)%worker.SweepEvery == 0 && (r.everybody || len(r.touched) > 0 || r.known.due(r.now)) {
+	if r.now.After(r.swept) && r.now.Sub(r.start)%worker.SweepEvery == 0 && (r.everySweep || r.everybody || len(r.touched) > 0 || r.known.due(r.now)) {
 		return r.sweep(ctx)
 	}
 	return nil
@@ -331,15 +342,24 @@ func (r *run) touch(c mfa.Change) {
 // trigger does something that may crash, and then what it asked reenable for.
 func (r *run) trigger(ctx context.Context, do func(context.Context) error) error {
 	if err := do(ctx); err != nil {
-		if r.Crashed == nil {
-			return err
-		}
-		after, again := r.Crashed(err)
+		after, again := r.survives(err)
 		if !again {
 			return err
 		}
 		r.again = append(r.again, retry{r.now.Add(after), do})
 	}
+	return r.asked(ctx)
+}
+
+func (r *run) survives(err error) (after time.Duration, again bool) {
+	if r.Crashed == nil {
+		return 0, false
+	}
+	return r.Crashed(err)
+}
+
+// asked lets reenable look at whomever it was asked to look at.
+func (r *run) asked(ctx context.Context) error {
 	for _, ask := range r.account.Asks() {
 		if err := r.ask(ctx, ask); err != nil {
 			return err
@@ -393,22 +413,27 @@ func (r *run) refresh(ctx context.Context) error {
 	return err
 }
 
-// sweep looks at whoever may be decided on differently.
+// sweep looks at whoever may be decided on differently. One that crashed is not
+// repeated: the next one looks at everybody.
 func (r *run) sweep(ctx context.Context) error {
-	everybody, touched := r.everybody, r.touched
+	everybody, touched := r.everybody || r.everySweep, r.touched
 	r.everybody, r.touched, r.swept = false, map[string]bool{}, r.now
 	skip := func(pool mfa.PoolID, sub mfa.Sub) bool {
 		journal := mfa.UserJournal(pool, sub)
 		return !everybody && !touched[journal] && !r.known.dueAt(journal, r.now)
 	}
-	return r.trigger(ctx, func(ctx context.Context) error {
-		err := r.audit.Sweep(ctx, skip, func(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
-			r.told(seen)
-			r.known.set(mfa.UserJournal(pool, sub), seen.LookAt)
-		})
-		r.known.drop(r.now)
-		return err
+	err := r.audit.Sweep(ctx, skip, func(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
+		r.told(seen)
+		r.known.set(mfa.UserJournal(pool, sub), seen.LookAt)
 	})
+	r.known.drop(r.now)
+	if err != nil {
+		if _, again := r.survives(err); !again {
+			return err
+		}
+		r.everybody, r.touched["crash"] = true, true
+	}
+	return r.asked(ctx)
 }
 
 // looked remembers what a look that was no sweep's leaves for the next sweep.

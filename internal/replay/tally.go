@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -80,6 +81,7 @@ type tally struct {
 	incidents               map[string]*told
 	order                   []string // of incidents, as they were triggered
 	noted                   map[mfa.Severity]int
+	heard                   map[mfa.AlertKind]mfa.Severity // the loudest of each kind, but for resolves
 }
 
 // told is an incident as on-call heard of it.
@@ -135,9 +137,12 @@ func (t *tally) record(r mfa.Record) {
 
 func (t *tally) alerts(sent []alert.Alert) {
 	if t.incidents == nil {
-		t.incidents, t.noted = map[string]*told{}, map[mfa.Severity]int{}
+		t.incidents, t.noted, t.heard = map[string]*told{}, map[mfa.Severity]int{}, map[mfa.AlertKind]mfa.Severity{}
 	}
 	for _, a := range sent {
+		if a.State != mfa.ResolvedIt && a.Severity.Rank() > t.heard[a.Kind].Rank() {
+			t.heard[a.Kind] = a.Severity
+		}
 		if a.State == mfa.Noted {
 			t.noted[a.Severity]++
 			continue
@@ -159,9 +164,11 @@ func (t *tally) alerts(sent []alert.Alert) {
 }
 
 func (r *run) result() Result {
-	out := Result{Name: r.name, Records: r.records, Users: r.account.Users(), Timers: r.account.Timers(), Rejected: r.unreadable, Account: r.account}
-	s := Summary{Schema: SummarySchema, Scenario: r.name, Events: r.events, Acted: r.acted, Rejected: r.rejected,
-		Ignored: map[mfa.Reason]int{}, Unmet: []string{}}
+	out := Result{Name: r.name, Records: r.records, Users: r.account.Users(), Timers: r.account.Timers(), Rejected: r.unreadable, Heard: r.heard, Account: r.account}
+	s := Summary{
+		Schema: SummarySchema, Scenario: r.name, Events: r.events, Acted: r.acted, Rejected: r.rejected,
+		Ignored: map[mfa.Reason]int{}, Unmet: []string{},
+	}
 	maps.Copy(s.Ignored, r.ignored)
 	s.Overrides.Opened = len(r.overrides)
 	for _, end := range r.overrides {
@@ -227,5 +234,19 @@ func (s *Summary) String() string {
 	for _, n := range s.Ignored {
 		ignored += n
 	}
-	return fmt.Sprintf("%d deliveries = %d acted + %d ignored + %d rejected", s.Events, s.Acted, ignored, s.Rejected)
+	deliveries := "deliveries"
+	if s.Events == 1 {
+		deliveries = "delivery"
+	}
+	return fmt.Sprintf("%s %s = %s acted + %s ignored + %s rejected",
+		Thousands(s.Events), deliveries, Thousands(s.Acted), Thousands(ignored), Thousands(s.Rejected))
+}
+
+// Thousands writes a count as people read it: 2,900.
+func Thousands(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
 }

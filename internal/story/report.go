@@ -114,8 +114,12 @@ func (r *Report) ended() string {
 		n    int
 		what string
 	}{
-		{o.Restored, "restored"}, {o.Reenabled, "reenabled"}, {o.Reenrolled, "reenrolled"}, {o.Gone, "gone"},
-		{o.Unrestorable, "unrestorable"}, {o.Open, "still open"},
+		{o.Restored, "restored"},
+		{o.Reenabled, "reenabled"},
+		{o.Reenrolled, "reenrolled"},
+		{o.Gone, "gone"},
+		{o.Unrestorable, "unrestorable"},
+		{o.Open, "still open"},
 	} {
 		switch {
 		case e.n == 1 && o.Opened == 1:

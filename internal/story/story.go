@@ -129,7 +129,7 @@ func afterWord(title string) string {
 }
 
 // acts are the operations in the words of a story: %a is the actor, %u the user.
-var acts = map[string]string{
+var acts = map[string]string{ //nolint:gosec // names of operations, no credentials
 	"AdminSetUserMFAPreference":    "%a sets the factors of %u",
 	"SetUserMFAPreference":         "%u sets their own factors",
 	"AdminSetUserSettings":         "%a sets the SMS factor of %u",
