@@ -89,11 +89,10 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 				failed = append(failed, rule)
 			}
 		}
-		text := strings.Join(strings.Fields(j.Reason), " ")
 		fails(RuleSelfService, actor.Type == Self)
 		fails(RuleAuthor, actor.Type != Self && !actor.wrote(j.Author))
-		fails(RuleTooShort, utf8.RuneCountInString(text) < p.MinLength)
-		fails(RuleBoilerplate, boilerplate(text))
+		fails(RuleTooShort, length(j.Reason) < p.MinLength)
+		fails(RuleBoilerplate, boilerplate(j.Reason))
 		fails(RuleTicket, p.TicketPattern == nil || !p.TicketPattern.MatchString(j.Ticket))
 		fails(RuleTooEarly, j.At.Before(at.Add(-p.Before)))
 		fails(RuleTooLate, j.At.After(at.Add(p.Late)))
@@ -104,6 +103,15 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		}
 	}
 	return best
+}
+
+// length counts the characters of a text, any white space as one.
+func length(text string) int {
+	n := -1
+	for word := range strings.FieldsSeq(text) {
+		n += utf8.RuneCountInString(word) + 1
+	}
+	return max(n, 0)
 }
 
 func usedBy(past []Past, id string) string {
@@ -142,9 +150,10 @@ var filler = func() map[string]bool {
 // boilerplate reports whether the text says nothing: fewer than two different
 // words that mean anything, or hardly any different letters.
 func boilerplate(text string) bool {
-	var letters []rune
+	letters := make([]rune, 0, 5)
 	first, words, foreign := "", 0, false
-	for word := range strings.FieldsFuncSeq(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
+		word = strings.ToLower(word)
 		for _, r := range word {
 			if len(letters) < 5 && !slices.Contains(letters, r) {
 				letters = append(letters, r)
@@ -158,10 +167,10 @@ func boilerplate(text string) bool {
 		case word != first:
 			words = 2
 		}
+		// Scripts without spaces between words cannot be counted by words.
+		if len(letters) == 5 && (foreign || words == 2) {
+			return false
+		}
 	}
-	if len(letters) < 5 {
-		return true
-	}
-	// Scripts without spaces between words cannot be counted by words.
-	return !foreign && words < 2
+	return true
 }

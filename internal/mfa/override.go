@@ -10,14 +10,18 @@ import (
 // taken is what the change took from the user: what it switched off of what he
 // was last seen with, or all of it if he was never seen.
 func (l *look) taken() []Factor {
-	off, b := l.change.Off, l.Standing.Baseline
-	if b != nil {
-		if l.change.Masked {
-			off = b.Factors
+	var out []Factor
+	b := l.Standing.Baseline
+	for _, f := range Factors {
+		off := slices.Contains(l.change.Off, f)
+		if b != nil {
+			off = (off || l.change.Masked) && slices.Contains(b.Factors, f)
 		}
-		off = Both(b.Factors, off)
+		if (off || slices.Contains(l.Standing.Lost, f)) && !slices.Contains(l.User.Factors, f) {
+			out = append(out, f)
+		}
 	}
-	return Both(Factors, Without(Union(off, l.Standing.Lost), l.User.Factors))
+	return out
 }
 
 // tookAway reports whether the change is the act that left the user without an
@@ -25,8 +29,10 @@ func (l *look) taken() []Factor {
 // with one since.
 func (l *look) tookAway() bool {
 	protectedSince := func(o Past) bool { return l.change.At.Before(o.ClosedAt) }
-	return l.change.takes() && len(Adequate(Union(l.User.Factors, l.taken()), l.required())) > 0 &&
-		!slices.ContainsFunc(l.Standing.Past, protectedSince)
+	if !l.change.takes() || slices.ContainsFunc(l.Standing.Past, protectedSince) {
+		return false
+	}
+	return len(Adequate(Union(l.User.Factors, l.taken()), l.required())) > 0
 }
 
 func (l *look) open(at time.Time, actor Actor, disables int) Decision {

@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
-	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -199,8 +199,13 @@ func GuardJournal(resource string) string { return "guard/" + resource }
 
 // overrideID is made of the pool, the sub and the override's running number.
 func overrideID(pool PoolID, sub Sub, number int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", pool, sub, number))
-	return "O-" + base32.StdEncoding.EncodeToString(sum[:])[:10]
+	name := make([]byte, 0, 128)
+	name = append(append(name, pool...), 0)
+	name = append(append(name, sub...), 0)
+	sum := sha256.Sum256(strconv.AppendInt(name, int64(number), 10))
+	var id [16]byte // 80 bits, of which 50 are kept
+	base32.StdEncoding.Encode(id[:], sum[:10])
+	return "O-" + string(id[:10])
 }
 
 // TimerName is the name of the one-time schedule that ends the override: at
