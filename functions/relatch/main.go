@@ -1,0 +1,93 @@
+// Command relatch is Relatch on a terminal.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], terminal{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now,
+		outIsTerminal: isTerminal(os.Stdout), errIsTerminal: isTerminal(os.Stderr),
+	})
+	stop()
+	os.Exit(code)
+}
+
+// terminal is what a command knows of where it runs.
+type terminal struct {
+	in                           io.Reader
+	out, err                     io.Writer
+	outIsTerminal, errIsTerminal bool
+	getenv                       func(string) string
+	now                          func() time.Time
+}
+
+// utf8 reports whether the locale is UTF-8, as the first of LC_ALL, LC_CTYPE and LANG says.
+func (t terminal) utf8() bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := t.getenv(name); v != "" {
+			v = strings.ToLower(v)
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return false
+}
+
+// color reports whether standard output may be coloured (https://no-color.org).
+func (t terminal) color() bool {
+	return t.outIsTerminal && t.getenv("NO_COLOR") == "" && t.getenv("TERM") != "dumb"
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// The exit codes of every command.
+const (
+	exitUnmet = 1 // the command ran, and something is not as it should be
+	exitUsage = 2 // bad usage or unreadable input
+)
+
+// exit is an error that only carries the exit code: everything has been said.
+type exit int
+
+func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+func run(ctx context.Context, args []string, t terminal) int {
+	root := &cobra.Command{
+		Use:           "relatch",
+		Short:         "Relatch makes every MFA exception end",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetArgs(args)
+	root.SetIn(t.in)
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	root.AddCommand(replayCommand(t))
+	c, err := root.ExecuteContextC(ctx)
+	var code exit
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	default:
+		fmt.Fprintf(t.err, "%s: %s\nSee '%s --help'.\n", c.CommandPath(), err, c.CommandPath())
+		return exitUsage
+	}
+}

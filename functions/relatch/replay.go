@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/replay"
+	"github.com/stackflow/relatch/internal/story"
+)
+
+const replayHelp = `Run recorded CloudTrail deliveries through the worker, on an account in memory
+whose clock jumps to each delivery and each timer, and tell what it decides,
+schedules, alerts and ends.
+
+PATH is a scenario's folder (with account.json or expect.json), a folder of
+scenarios, a folder of files, a file, or - for standard input. Files are
+EventBridge envelopes, CloudTrail log files, the output of lookup-events or bare
+records, one, a list, or one per line, each plain or gzip. In a folder the files
+.json, .jsonl and .ndjson are taken, each also with .gz.
+
+Without an account file the users are inferred from the events, and every pool
+is ours.
+
+Exit status: 0 when everything came as expected, or nothing was expected;
+1 when an expectation was not met; 2 for bad usage or unreadable input, after
+the rest has been done.`
+
+const replayExamples = `  relatch replay events                         every scenario, the first one as a story
+  relatch replay events/disable-by-console      one scenario, as a story
+  relatch replay -v events                      all of them as stories
+  relatch replay AWSLogs/111122223333           log files as CloudTrail delivers them
+  aws cloudtrail lookup-events --lookup-attributes \
+    AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
+  relatch replay --format json events | jq 'select(.verdict == "open")'`
+
+type replayFlags struct {
+	account, policy, format, until string
+	verbose                        bool
+}
+
+func replayCommand(t terminal) *cobra.Command {
+	var f replayFlags
+	c := &cobra.Command{
+		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [-v] PATH…",
+		Short:                 "Run recorded deliveries through the worker",
+		Long:                  replayHelp,
+		Example:               replayExamples,
+		DisableFlagsInUseLine: true,
+		Args: func(_ *cobra.Command, paths []string) error {
+			if len(paths) == 0 {
+				return errors.New("no PATH given")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), t, paths) },
+	}
+	flags := c.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`)")
+	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
+	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
+	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story")
+	return c
+}
+
+func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error {
+	began := t.now()
+	loader, options, err := f.read(t, began)
+	if err != nil {
+		return err
+	}
+	unreadable := false
+	complain := func(text string) {
+		unreadable = true
+		fmt.Fprintf(t.err, "relatch replay: %s\n", text)
+	}
+	scenarios, err := loader.Load(paths)
+	if err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			complain(line)
+		}
+	}
+	if len(scenarios) == 0 {
+		return exit(exitUsage)
+	}
+	out := bufio.NewWriter(t.out)
+	w := f.writer(t, out, scenarios)
+	for _, s := range scenarios {
+		r, err := tell(ctx, s, options, w)
+		if err != nil {
+			return err
+		}
+		if s.Expect == nil {
+			for _, text := range r.Rejected {
+				complain(text)
+			}
+		}
+		if err := out.Flush(); err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	if err := errors.Join(w.end(t.now().Sub(began)), out.Flush()); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	switch {
+	case unreadable:
+		return exit(exitUsage)
+	case w.unmet():
+		return exit(exitUnmet)
+	}
+	return nil
+}
+
+// read turns the flags into what they say.
+func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.Options, error) {
+	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began)}
+	options := replay.Options{Start: began.UTC().Truncate(time.Second)}
+	var errs []error
+	if f.format != "text" && f.format != "json" {
+		errs = append(errs, fmt.Errorf("--format: %q is neither text nor json", f.format))
+	}
+	if f.until != "" {
+		until, err := time.Parse(time.RFC3339, f.until)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--until: %q is no time such as 2026-11-23T08:00:00Z", f.until))
+		}
+		options.Until = until.UTC()
+	}
+	if f.account != "" {
+		file, err := replay.ReadAccount(f.account)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--account: %w", err))
+		}
+		loader.Account = &file
+	}
+	if f.policy != "" {
+		raw, err := os.ReadFile(f.policy)
+		if err == nil {
+			_, err = mfa.ParsePolicy(raw)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--policy: %s: %w", f.policy, err))
+		}
+		options.Policy = raw
+	}
+	return loader, options, errors.Join(errs...)
+}
+
+// progress tells on a terminal how far reading is, once it takes longer than a second.
+func progress(t terminal, began time.Time) func(int, int64) {
+	if !t.errIsTerminal {
+		return nil
+	}
+	last := began
+	return func(files int, bytes int64) {
+		if now := t.now(); now.Sub(last) >= time.Second {
+			last = now
+			fmt.Fprintf(t.err, "\rread %d files, %d MB\x1b[K\r", files, bytes>>20)
+		}
+	}
+}
+
+// tell runs one scenario and passes on what happens.
+func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*story.Report, error) {
+	r := &story.Report{Expected: s.Expect != nil, Story: story.Story{Names: map[mfa.Sub]string{}}}
+	if s.Account != nil {
+		for _, u := range s.Account.Users {
+			r.Story.Names[u.Sub] = u.Username
+		}
+	}
+	var failed error
+	o.Told = func(record mfa.Record, alerts []alert.Alert) {
+		r.Story.Tell(record, alerts)
+		failed = errors.Join(failed, w.record(record))
+	}
+	var err error
+	if r.Result, err = replay.Run(ctx, s, o); err != nil {
+		return nil, err
+	}
+	if s.Expect != nil {
+		for _, u := range s.Expect.Check(r.Result) {
+			r.Unmet = append(r.Unmet, u)
+			r.Summary.Unmet = append(r.Summary.Unmet, u.String())
+		}
+	}
+	return r, errors.Join(failed, w.scenario(r))
+}
+
+// writer is one of the formats.
+type writer interface {
+	record(mfa.Record) error
+	scenario(*story.Report) error
+	end(took time.Duration) error
+	unmet() bool
+}
+
+func (f *replayFlags) writer(t terminal, out *bufio.Writer, all []replay.Scenario) writer {
+	if f.format == "json" {
+		e := json.NewEncoder(out)
+		e.SetEscapeHTML(false)
+		return &jsonWriter{Encoder: e}
+	}
+	w := &textWriter{paper: story.Paper{W: out, Color: t.color(), ASCII: !t.utf8()}, verbose: f.verbose, many: len(all) > 1}
+	for _, s := range all {
+		w.width = max(w.width, len(s.Name))
+	}
+	return w
+}
+
+// jsonWriter writes one record per line, and a summary for each scenario and for all.
+type jsonWriter struct {
+	*json.Encoder
+	total     replay.Summary
+	scenarios int
+}
+
+func (w *jsonWriter) record(r mfa.Record) error { return w.Encode(r) }
+
+func (w *jsonWriter) scenario(r *story.Report) error {
+	w.scenarios++
+	w.total.Add(r.Summary)
+	return w.Encode(r.Summary)
+}
+
+func (w *jsonWriter) end(time.Duration) error {
+	if w.scenarios < 2 {
+		return nil
+	}
+	return w.Encode(w.total)
+}
+
+func (w *jsonWriter) unmet() bool { return len(w.total.Unmet) > 0 }
+
+// textWriter tells the first scenario as a story and the others in a line each.
+type textWriter struct {
+	paper         story.Paper
+	width         int
+	verbose, many bool
+	reports       []*story.Report
+}
+
+func (w *textWriter) record(mfa.Record) error { return nil }
+
+func (w *textWriter) scenario(r *story.Report) error {
+	if len(w.reports) == 0 || w.verbose {
+		r.Tell(&w.paper)
+	} else {
+		r.Line(&w.paper, w.width)
+	}
+	r.Story, r.Records, r.Account = story.Story{}, nil, nil // told; what follows are the sums
+	w.reports = append(w.reports, r)
+	return w.paper.Err()
+}
+
+func (w *textWriter) end(took time.Duration) error {
+	if w.many && !w.verbose {
+		story.Blank(&w.paper)
+	}
+	story.Sums(&w.paper, w.reports, took)
+	return w.paper.Err()
+}
+
+func (w *textWriter) unmet() bool {
+	for _, r := range w.reports {
+		if len(r.Unmet) > 0 {
+			return true
+		}
+	}
+	return false
+}
