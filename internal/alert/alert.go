@@ -83,7 +83,9 @@ func (w words) alert() Alert {
 		EventID: w.c.EventID, EventTime: w.c.At, Account: w.c.Account, Region: w.c.Region,
 		Runbook: "README.md#" + strings.ReplaceAll(string(w.a.Kind), "_", "-"),
 	}
-	if w.c.Sub != "" {
+	if w.a.Kind == mfa.MassDisable { // about the actor, not about the sixth user
+		out.Override = nil
+	} else if w.c.Sub != "" {
 		out.User = &User{Pool: w.c.Pool, Sub: w.c.Sub, Username: w.s.User.Username, Roles: w.s.User.Roles}
 	}
 	if actor := w.actor(); actor.Type != "" {
@@ -253,9 +255,11 @@ func (w words) resolved() string {
 }
 
 func (w words) happened() string {
+	o := w.override()
+	var text string
 	switch {
 	case w.c.EventName != "":
-		text := fmt.Sprintf("%s %s", clock(w.c.At), w.c.EventName)
+		text = fmt.Sprintf("%s %s", clock(w.c.At), w.c.EventName)
 		if w.c.Pool != "" {
 			text += ", pool " + string(w.c.Pool)
 		}
@@ -266,38 +270,69 @@ func (w words) happened() string {
 		if len(w.c.Claims) > 0 {
 			text += "; claims " + strings.Join(w.c.Claims, ", ") + " (unproven)"
 		}
-		if w.d.Problem != "" {
-			text += ": " + w.d.Problem
-		}
-		return text
-	case w.d.Problem != "":
-		return clock(w.now) + " " + w.d.Problem
+	case o != nil:
+		text = fmt.Sprintf("%s %s off, by %s, pool %s; %s Relatch looked", clock(o.OpenedAt), Names(o.Taken), Who(o.Actor), w.c.Pool, clock(w.now))
 	default:
-		return fmt.Sprintf("%s seen by Relatch (%s)", clock(w.now), w.c.Kind)
+		text = clock(w.now) + " Relatch looked"
 	}
+	if w.d.Problem != "" {
+		text += ": " + w.d.Problem
+	}
+	return text
 }
+
+// closed reports whether the alert is about an override that has ended.
+func (w words) closed() bool { return w.d.Override != nil && w.d.Override.Closed != "" }
 
 func (w words) next() string {
 	o := w.override()
-	if o == nil || w.a.State == mfa.ResolvedIt || w.d.Verdict == mfa.Closes {
+	switch {
+	case w.a.Kind == mfa.MassDisable:
+		return "Each user's MFA comes on again at the user's own deadline."
+	case o == nil || w.a.State == mfa.ResolvedIt || w.closed():
 		return ""
-	}
-	if o.Unrestorable || w.a.Kind == mfa.CannotRestoreUser {
+	case o.Unrestorable:
 		return "Nothing by itself: open until the user enrols. Relatch looks at every sweep."
+	case w.s.House.Observe:
+		return fmt.Sprintf("Nothing: Relatch only observes. It would end this at %s.", clock(o.Deadline))
+	case !o.Deadline.After(w.now):
+		return "Relatch tries at every sweep."
+	default:
+		return fmt.Sprintf("%s on at %s, then this resolves.", Names(o.Taken), clock(o.Deadline))
 	}
-	end := "signed out"
-	if w.s.House.Observe {
-		return fmt.Sprintf("Relatch only observes: it would switch %s on at %s.", Names(o.Taken), clock(o.Deadline))
-	}
-	return fmt.Sprintf("%s on at %s, %s, then this resolves.", Names(o.Taken), clock(o.Deadline), end)
 }
 
+// todo is what on-call does, in this order.
 func (w words) todo() []string {
-	o := w.override()
-	if o == nil || w.a.Severity == mfa.Info || w.a.State == mfa.ResolvedIt {
+	if w.a.Severity == mfa.Info || w.a.State == mfa.ResolvedIt {
 		return nil
 	}
-	steps := []string{"ask " + Who(o.Actor)}
+	who := Who(w.actor())
+	switch w.a.Kind {
+	case mfa.MassDisable:
+		return []string{"revoke the sessions of " + who, "ask " + who, "not meant: relatch status lists the overrides to end"}
+	case mfa.CannotRestoreUser, mfa.LockedOutLikely:
+		return []string{"have the user enrol a device", "until then: disable the user if the account is in danger"}
+	case mfa.FactorSwapped:
+		return []string{"ask the user whether the new factor is theirs", "not theirs: delete it, sign the user out, and revoke the session of " + who}
+	case mfa.PoolWeakened, mfa.GuardTampered:
+		return []string{"ask " + who, "not meant: put it back, then revoke that session"}
+	case mfa.PolicyInvalid, mfa.PolicyWeakened:
+		return []string{"look at the record mfa.required_roles and who changed it"}
+	case mfa.UnreadableEvent:
+		return []string{"read the event: it is kept"}
+	case mfa.PostureGap:
+		return []string{"have these users enrol"}
+	default:
+	}
+	o := w.override()
+	switch {
+	case o == nil && !w.closed():
+		return []string{"have the user enrol"}
+	case w.closed():
+		return []string{"ask " + who}
+	}
+	steps := []string{"ask " + who}
 	if !o.Match.Justified() {
 		steps = append(steps, fmt.Sprintf("meant: relatch justify %s --reason … --ticket …", o.ID))
 	}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -170,5 +171,41 @@ func TestExpectations(t *testing.T) {
 	}
 	if _, err := ParseExpect([]byte(`{"record":[]}`)); err == nil {
 		t.Error("an unknown key is no error")
+	}
+}
+
+// TestNoUsernameIsInARecordOrTheLedger: records carry the sub, alerts and the
+// operator's terminal the username.
+func TestNoUsernameIsInARecordOrTheLedger(t *testing.T) {
+	found := 0
+	for _, s := range scenariosOf(t) {
+		r, err := Run(t.Context(), s, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept strings.Builder
+		for _, journal := range r.Account.Journals() {
+			for _, e := range r.Account.Entries(journal) {
+				kept.Write(e.Record)
+			}
+			standing, _, err := r.Account.Load(t.Context(), journal, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&kept, "%+v", generic(standing))
+		}
+		fmt.Fprintf(&kept, "%+v", generic(r.Records))
+		for _, u := range r.Users {
+			if u.Username == "" {
+				continue
+			}
+			found++
+			if strings.Contains(kept.String(), u.Username) {
+				t.Errorf("%s: %s is in a record or in the ledger", s.Name, u.Username)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no scenario names its users")
 	}
 }
