@@ -137,6 +137,9 @@ type Decision struct {
 	// LookAt is when a look will decide differently although nothing has
 	// happened meanwhile; zero if never.
 	LookAt time.Time
+	// RetellAt is when a posture that has changed may be told again. It is no
+	// reason to look: it only says when a look is not in vain.
+	RetellAt time.Time
 }
 
 // Screen decides what needs no look at anything but the change itself. It is
@@ -193,11 +196,11 @@ type look struct {
 
 // required reports whether the user must have a factor fit for a required
 // role: by a role held now, or when the open override opened. Leaving the group
-// does not help.
+// does not help, nor does a weaker policy.
 func (l *look) required() bool {
 	requires := func(r Role) bool { return slices.Contains(l.policy.RequiredRoles, r) }
 	o := l.Standing.Override
-	return slices.ContainsFunc(l.User.Roles, requires) || o != nil && slices.ContainsFunc(o.Roles, requires)
+	return slices.ContainsFunc(l.User.Roles, requires) || o != nil && (o.Required || slices.ContainsFunc(o.Roles, requires))
 }
 
 func (l *look) decision(v Verdict, r Reason) Decision {

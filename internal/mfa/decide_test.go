@@ -317,7 +317,8 @@ func decisions() []decided {
 		{"a required role, in observe mode", but(now(), observed), off(t0, TOTP), time.Minute, nil, want{Opens, TakenAway, "", []Do{Schedule}, []string{"required_role_without_mfa warning triggered"}}},
 		{"a user who cannot sign in", but(now(), disabled), off(t0, TOTP), time.Minute, nil, want{Opens, TakenAway, "", []Do{Schedule}, []string{"required_role_without_mfa info triggered"}}},
 		{"the sixth user of one actor", but(now(), mass), off(t0, TOTP), time.Minute, nil, want{Opens, TakenAway, "", []Do{Schedule}, []string{"required_role_without_mfa warning triggered", "mass_disable critical triggered"}}},
-		{"the seventh, even justified and optional", but(now(), afterMass, optional, justified), off(t0, TOTP), time.Minute, nil, want{Opens, TakenAway, "", []Do{Schedule}, []string{"unjustified_override warning triggered"}}},
+		{"the seventh", but(now(), afterMass), off(t0, TOTP), time.Minute, nil, want{Opens, TakenAway, "", []Do{Schedule}, []string{"required_role_without_mfa warning triggered"}}},
+		{"the seventh, justified and optional", but(now(), afterMass, optional, justified), off(t0, TOTP), time.Minute, nil, want{Opens, TakenAway, "", []Do{Schedule}, nil}},
 		{"a delivery so late that the deadline is past", now(), off(t0, TOTP), 26 * time.Hour, nil, want{Opens, TakenAway, "", []Do{Restore}, []string{"required_role_without_mfa critical triggered"}}},
 		{"an act that an ended override contains did not take this factor", but(now(), oldPast), off(t0, TOTP), 2 * time.Hour, nil, want{Holds, Waiting, "", nil, nil}},
 
@@ -701,6 +702,9 @@ func TestATokenVerifiedInAnOverrideThatHasEndedCorrectsItsEndOnce(t *testing.T) 
 		late := verified(t0.Add(50 * time.Minute))
 		d := Decide(s, late, DefaultPolicy(), t0.Add(61*time.Minute))
 		want := []Alert{{Kind: FactorSwapped, Severity: tt.severity, State: Noted}}
+		if tt.severity == Critical { // a person must look at whose token it is
+			want[0].State, want[0].Incident = Triggered, "override/"+d.Override.ID
+		}
 		if diff := cmp.Diff(want, d.Alerts); diff != "" || d.Verdict != Closes || d.Override.Closed != Reenrolled {
 			t.Errorf("%s: %s %+v (-want +got):\n%s", tt.name, d.Verdict, d.Override, diff)
 		}
@@ -708,5 +712,47 @@ func TestATokenVerifiedInAnOverrideThatHasEndedCorrectsItsEndOnce(t *testing.T) 
 		if d := Decide(s, late, DefaultPolicy(), t0.Add(62*time.Minute)); d.Verdict != Ignores {
 			t.Errorf("%s: told twice: %s", tt.name, d.Verdict)
 		}
+	}
+}
+
+// A call that left the user another factor, or took one he never had, is not
+// when the override began, and nobody's second disable.
+func TestWhatTookNoAdequateFactorDoesNotChangeAnOverride(t *testing.T) {
+	both := func(s *State) { s.Standing.Baseline = &Baseline{Factors: []Factor{TOTP, SMS}} }
+	before := off(t0.Add(-time.Hour), SMS)
+	before.Actor = Actor{ARN: "arn:aws:sts::111122223333:assumed-role/Other/someone", Type: Admin}
+	for name, s := range map[string]State{
+		"he had it, and TOTP besides": opened(both, justified), "he never had it": opened(justified),
+	} {
+		d := Decide(s, before, DefaultPolicy(), t0.Add(10*time.Minute))
+		was := s.Standing.Override
+		if !d.Override.OpenedAt.Equal(was.OpenedAt) || !d.Override.Deadline.Equal(was.Deadline) || d.Override.Justification != "justified" {
+			t.Errorf("%s: %+v, want it opened at %s and justified", name, d.Override, was.OpenedAt)
+		}
+		if len(d.Alerts) > 0 {
+			t.Errorf("%s: alerts %+v", name, d.Alerts)
+		}
+	}
+}
+
+func TestAWeakerPolicyDoesNotQuietAnOpenOverride(t *testing.T) {
+	weaker, err := ParsePolicy([]byte(`["super_admin"]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := Decide(opened(), level(Swept), weaker, t0.Add(time.Hour)); len(d.Alerts) > 0 {
+		t.Errorf("alerts %+v, want none", d.Alerts)
+	}
+	if d := Decide(opened(has(SMS)), level(Swept), weaker, t0.Add(time.Hour)); d.Verdict == Closes {
+		t.Error("SMS ends the override of a user who needed TOTP when it opened")
+	}
+}
+
+func TestTheActorsUsersAreCountedAlsoWhenTheSweepWasFirst(t *testing.T) {
+	s := but(now(), noted(t0.Add(5*time.Minute)))
+	s.Standing = Decide(s, level(Swept), DefaultPolicy(), t0.Add(20*time.Minute)).Standing
+	d := Decide(but(s, mass), off(t0, TOTP), DefaultPolicy(), t0.Add(30*time.Minute))
+	if !slices.ContainsFunc(d.Alerts, func(a Alert) bool { return a.Kind == MassDisable && a.State == Triggered }) {
+		t.Errorf("alerts %+v, want mass_disable", d.Alerts)
 	}
 }

@@ -141,6 +141,9 @@ func (l *look) pool() Decision {
 	if !l.next.NotedAt.IsZero() {
 		d.LookAt = l.next.NotedAt.Add(NotedFor)
 	}
+	if swept && !slices.Equal(l.Listed, l.next.Count) {
+		d.RetellAt = l.next.Told.Add(CriticalAfter)
+	}
 	return d
 }
 

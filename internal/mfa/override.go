@@ -46,20 +46,26 @@ func (l *look) open(at time.Time, actor Actor, disables int) Decision {
 	if kind := l.kind(&o); kind != "" {
 		l.raise(kind, l.severity(&o), overrideIncident(o.ID))
 	}
-	if o.Rank == MassUsers {
-		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: Triggered, Incident: ActorKey(actor.ARN, at)}))
-	}
+	l.massDisable(&o, at)
 	d := l.decision(Opens, reason)
 	d.Override = shown(&o, "")
 	d.Actions = append(d.Actions, l.timer(&o))
 	return d
 }
 
+// massDisable pages once for an actor who disables many users: by the override
+// of the one who makes them many.
+func (l *look) massDisable(o *Override, at time.Time) {
+	if o.Rank == MassUsers {
+		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: Triggered, Incident: ActorKey(o.Actor.ARN, at)}))
+	}
+}
+
 func (l *look) newOverride(at time.Time, actor Actor) Override {
 	l.next.Number++
 	o := Override{
 		ID: overrideID(l.change.Pool, l.change.Sub, l.next.Number), OpenedAt: at, Deadline: at.Add(l.policy.MaxDuration), SeenAt: l.now,
-		Actor: actor, Roles: l.User.Roles, Taken: l.taken(), Before: l.Standing.Baseline, Rank: l.Rank,
+		Actor: actor, Roles: l.User.Roles, Required: l.required(), Taken: l.taken(), Before: l.Standing.Baseline, Rank: l.Rank,
 	}
 	if len(o.Taken) == 0 && o.Before != nil {
 		o.Taken = Without(o.Before.Factors, l.User.Factors)
@@ -91,7 +97,7 @@ func (l *look) kind(o *Override) AlertKind {
 	switch {
 	case l.required():
 		return RequiredRoleWithoutMFA
-	case !o.Match.Justified() || o.Rank >= MassUsers:
+	case !o.Match.Justified():
 		return UnjustifiedOverride
 	default:
 		return ""
@@ -118,6 +124,7 @@ func (l *look) severity(o *Override) Severity {
 func (l *look) continued() Decision {
 	o := *l.Standing.Override
 	l.next.Override = &o
+	o.Required = l.required()
 	actions := l.fold(&o)
 	if l.change.Kind == Asked {
 		o.AskedAt = l.now
@@ -154,25 +161,49 @@ func (l *look) fold(o *Override) []Action {
 		o.Match = match(l.Justifications, o.Actor, o.OpenedAt, l.User, l.Standing.Past, l.policy)
 	case c.Kind == TokenVerified && !c.At.Before(o.OpenedAt):
 		o.Verified = true
-	case len(c.Off) > 0 && !l.within(c.At):
+	case l.disables(o):
 		o.Taken = Both(Factors, Union(o.Taken, l.taken()))
+		if c.At.Before(o.OpenedAt) && !l.earlier(o) {
+			break // made while the user was still protected
+		}
 		repeated = o.Disables > 0
 		o.Repeated = o.Repeated || repeated
-		if earlier := c.At.Before(o.OpenedAt); earlier || o.Disables == 0 {
-			o.Actor = c.Actor
-			if earlier {
-				o.OpenedAt = c.At
-			}
-			if deadline := c.At.Add(l.policy.MaxDuration); deadline.Before(o.Deadline) {
-				o.Deadline = deadline
-				actions = append(actions, l.timer(o))
-			}
+		if !repeated {
+			o.Actor, o.Rank = c.Actor, l.Rank
+			l.massDisable(o, c.At)
+		}
+		if l.earlier(o) {
+			o.Actor, o.OpenedAt = c.Actor, c.At
+		}
+		if deadline := o.OpenedAt.Add(l.policy.MaxDuration); deadline.Before(o.Deadline) {
+			o.Deadline = deadline
+			actions = append(actions, l.timer(o))
+		}
+		if !repeated || o.OpenedAt.Equal(c.At) {
 			o.Match = match(l.Justifications, o.Actor, o.OpenedAt, l.User, l.Standing.Past, l.policy)
 		}
 		o.Disables++
 	}
 	l.adjust(o, repeated)
 	return actions
+}
+
+// disables reports whether the change is one of the override's disables: it
+// switched off something that the user had, and in no override before.
+func (l *look) disables(o *Override) bool {
+	off := l.change.Off
+	if o.Before != nil {
+		off = Both(off, Union(o.Before.Factors, o.Taken))
+	}
+	return len(off) > 0 && !l.within(l.change.At)
+}
+
+// earlier reports whether a disable left the user without an adequate factor
+// before the override is known to have begun. One that left him another factor
+// did not.
+func (l *look) earlier(o *Override) bool {
+	return l.change.At.Before(o.OpenedAt) &&
+		(o.Before == nil || len(Adequate(Without(o.Before.Factors, l.change.Off), l.required())) == 0)
 }
 
 // adjust raises what has become of the override's incident.
@@ -328,7 +359,7 @@ func (l *look) unlessDisabled(s Severity) Severity {
 
 // past keeps what later decisions need of the override, and drops what none will ask for.
 func (l *look) past(o *Override, closedAt time.Time, end End) {
-	required := len(l.policy.Requires(Union(l.User.Roles, o.Roles))) > 0
+	required := o.Required || len(l.policy.Requires(Union(l.User.Roles, o.Roles))) > 0
 	kept := Past{ID: o.ID, OpenedAt: o.OpenedAt, ClosedAt: closedAt, Deadline: o.Deadline, End: end, Required: required, Unclaimed: o.Disables == 0}
 	if end == Restored && o.Verified {
 		kept.End = Reenrolled // its swap has been told
@@ -387,12 +418,11 @@ func (l *look) swapped(i int) Decision {
 	}
 	o.End = Reenrolled // told once
 	l.seen()
-	severity := Info
-	if o.Required && o.Justification == "" {
-		severity = l.unlessDisabled(Critical)
+	if o.Required && o.Justification == "" { // opens the incident again: a person must look at whose token it is
+		l.raise(FactorSwapped, l.unlessDisabled(Critical), overrideIncident(o.ID))
+	} else {
+		l.alerts = append(l.alerts, Alert{Kind: FactorSwapped, Severity: Info, State: Noted})
 	}
-	// The incident has had its page and may be resolved: one message more.
-	l.alerts = append(l.alerts, l.House.say(Alert{Kind: FactorSwapped, Severity: severity, State: Noted}))
 	d := l.decision(Closes, ProtectedAgain)
 	d.Override = &RecordOverride{ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Justification: "unjustified", Closed: end}
 	if o.Justification != "" {

@@ -388,6 +388,8 @@ func (w *world) check(t *rapid.T, d Decision) {
 		case a.State == ResolvedIt:
 			delete(w.loud, a.Incident)
 			continue
+		case a.State == Triggered && a.Kind == FactorSwapped: // another page: the factor is not the one of before
+			w.pages[a.Incident] = 1
 		case a.Severity == Critical && was != Critical:
 			w.pages[a.Incident]++
 		case a.Severity != Critical:

@@ -77,10 +77,13 @@ type Override struct {
 	Deadline time.Time `json:"deadline"`
 	SeenAt   time.Time `json:"seen_at"` // when Relatch opened it
 	// Disables counts the deliveries that switched something off in it.
-	Disables int      `json:"disables"`
-	Actor    Actor    `json:"actor"`
-	Roles    []Role   `json:"roles,omitempty"` // held when it opened
-	Taken    []Factor `json:"taken"`           // what is to be restored
+	Disables int    `json:"disables"`
+	Actor    Actor  `json:"actor"`
+	Roles    []Role `json:"roles,omitempty"` // held when it opened
+	// Required: one of the roles required MFA. A policy that is weakened later
+	// does not help, nor does leaving the group.
+	Required bool     `json:"required,omitempty"`
+	Taken    []Factor `json:"taken"` // what is to be restored
 	// Before is the user's baseline when it opened; nil if he was never seen.
 	Before *Baseline `json:"before,omitempty"`
 	Match  Match     `json:"match"`

@@ -58,6 +58,8 @@ type Seen struct {
 	Reason  mfa.Reason
 	// LookAt is when a look will decide differently although nothing happens; zero if never.
 	LookAt time.Time
+	// RetellAt is when a look that finds the pool's posture changed may say so.
+	RetellAt time.Time
 }
 
 // ErrBusy means that somebody else is acting on the same journal. Try again
@@ -114,7 +116,7 @@ func (w *Worker) screened(ctx context.Context, c mfa.Change, d mfa.Decision) (Se
 }
 
 func (w *Worker) seen(d mfa.Decision, records ...mfa.Record) Seen {
-	s := Seen{Verdict: d.Verdict, Reason: d.Reason, LookAt: d.LookAt}
+	s := Seen{Verdict: d.Verdict, Reason: d.Reason, LookAt: d.LookAt, RetellAt: d.RetellAt}
 	for _, r := range records {
 		if r.Kept() {
 			s.Records = append(s.Records, r)
@@ -123,8 +125,8 @@ func (w *Worker) seen(d mfa.Decision, records ...mfa.Record) Seen {
 	return s
 }
 
-// locate finds the guarded pool that has the user: a call that the user's own
-// token authorises does not name one.
+// locate finds the guarded pool that has the user, or had: a call that the
+// user's own token authorises does not name one, and may have been the last.
 func (w *Worker) locate(ctx context.Context, sub mfa.Sub) (mfa.PoolID, error) {
 	for _, pool := range w.House.Pools {
 		u, err := w.Users.User(ctx, pool, sub)
@@ -132,6 +134,15 @@ func (w *Worker) locate(ctx context.Context, sub mfa.Sub) (mfa.PoolID, error) {
 			return "", fmt.Errorf("look up the user in %s: %w", pool, err)
 		}
 		if u.Found {
+			return pool, nil
+		}
+	}
+	for _, pool := range w.House.Pools {
+		s, _, err := w.Ledger.Load(ctx, mfa.UserJournal(pool, sub), "")
+		if err != nil {
+			return "", fmt.Errorf("look for the user's journal in %s: %w", pool, err)
+		}
+		if s.Version > 0 {
 			return pool, nil
 		}
 	}
@@ -175,6 +186,8 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 			return Seen{}, ErrBusy
 		case in.Record.Verdict != mfa.Restores:
 			return w.resume(ctx, s, now)
+		case handedOn(in.Record).Kept():
+			return w.say(ctx, s, now)
 		case c.Kind != mfa.Due: // whether he still is to be restored is for another look to say, and first
 			seen, err := w.attempt(ctx, mfa.Change{Kind: mfa.Due, Pool: c.Pool, Sub: c.Sub}, func(*mfa.State) {})
 			if err == nil {
@@ -191,7 +204,8 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 		return Seen{}, err
 	}
 	d := mfa.Decide(s, c, w.policy.holds, now)
-	if d.Verdict == mfa.Opens && c.Actor.Type == mfa.Admin && c.Actor.ARN != "" {
+	o := s.Standing.Override
+	if known := d.Verdict == mfa.Opens || o != nil && o.Disables == 0 && len(c.Off) > 0; known && c.Actor.Type == mfa.Admin && c.Actor.ARN != "" {
 		if s.Rank, err = w.Ledger.Rank(ctx, mfa.ActorKey(c.Actor.ARN, c.At), c.Sub); err != nil {
 			return Seen{}, fmt.Errorf("count the actor's users: %w", err)
 		}
@@ -287,13 +301,7 @@ func (w *Worker) confirm(ctx context.Context, next mfa.Standing, r mfa.Record, k
 func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, error) {
 	in := s.Standing.Intention
 	r := in.Record
-	c := mfa.Change{
-		Key: r.Cause.Key, EventID: r.Cause.Key, Kind: r.Cause.Kind, EventName: r.Cause.EventName, At: r.Cause.EventTime,
-		Actor: mfa.Actor{ARN: r.Cause.Actor, Type: r.Cause.ActorType}, Source: r.Cause.SourceIP,
-	}
-	if r.User != nil {
-		c.Pool, c.Sub = r.User.Pool, r.User.Sub
-	}
+	c := causeOf(r)
 	leased := s.Standing
 	again := *in
 	again.LeasedUntil = now.Add(mfa.Lease)
@@ -320,6 +328,46 @@ func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, 
 		return Seen{}, err
 	}
 	return w.seen(d, r), errFinished
+}
+
+// say finishes what an unfinished restore had to say: its alerts and, if a
+// delivery caused it, the record of that. The restore itself is for another look.
+func (w *Worker) say(ctx context.Context, s mfa.State, now time.Time) (Seen, error) {
+	in := *s.Standing.Intention
+	r := handedOn(in.Record)
+	c := causeOf(r)
+	if err := w.observe(ctx, &s, c, now); err != nil {
+		return Seen{}, err
+	}
+	d := mfa.Decision{Verdict: r.Verdict, Reason: r.Reason, Override: r.Override, Alerts: in.Alerts, Standing: s.Standing}
+	if err := w.send(ctx, s, c, d, now); err != nil {
+		return Seen{}, err
+	}
+	in.Alerts, in.Record.Alerts, in.Record.Cause, in.LeasedUntil = nil, nil, mfa.RecordCause{Kind: mfa.Due}, now
+	next := s.Standing
+	next.Intention = &in
+	if err := w.confirm(ctx, next, r, ""); err != nil {
+		return Seen{}, err
+	}
+	return w.seen(d, r), errFinished
+}
+
+// handedOn is the record of a restore that somebody else is to do.
+func handedOn(r mfa.Record) mfa.Record {
+	r.Actions = []mfa.Outcome{{Action: mfa.Action{Do: mfa.Restore}, Result: mfa.Handed}}
+	return r
+}
+
+// causeOf is the change that a record is about, as far as it tells.
+func causeOf(r mfa.Record) mfa.Change {
+	c := mfa.Change{
+		Key: r.Cause.Key, EventID: r.Cause.Key, Kind: r.Cause.Kind, EventName: r.Cause.EventName, At: r.Cause.EventTime,
+		Actor: mfa.Actor{ARN: r.Cause.Actor, Type: r.Cause.ActorType}, Source: r.Cause.SourceIP,
+	}
+	if r.User != nil {
+		c.Pool, c.Sub = r.User.Pool, r.User.Sub
+	}
+	return c
 }
 
 // act carries out the decision's actions. A user who is changed is read back.
