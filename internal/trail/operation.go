@@ -178,6 +178,12 @@ func poolConfig(params fields, c *mfa.Change) {
 			s.Off = append(s.Off, m.factor)
 		}
 	}
+	switch text(members(params.get("webAuthnConfiguration")).get("factorConfiguration")) {
+	case "MULTI_FACTOR_WITH_USER_VERIFICATION":
+		s.On = append(s.On, mfa.WebAuthn)
+	case "SINGLE_FACTOR": // a passkey signs in, but is no second factor
+		s.Off = append(s.Off, mfa.WebAuthn)
+	}
 	c.Sets = s
 }
 

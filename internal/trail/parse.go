@@ -145,6 +145,9 @@ func unwrap(raw []byte) (*delivery, error) {
 
 func object(raw []byte, into any) error {
 	if kind := jsontext.Value(raw).Kind(); kind != '{' {
+		if !jsontext.Value(raw).IsValid() {
+			kind = jsontext.KindInvalid
+		}
 		return fmt.Errorf("want a JSON object, have %s", kindName(kind))
 	}
 	return Plain(json.Unmarshal(raw, into))
