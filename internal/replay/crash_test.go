@@ -67,6 +67,8 @@ var mattersWhen = map[string]string{
 	"attacker-token-switched-on":         "the switching on overtakes the verification of the token",
 	"token-deleted-then-user-enrols":     "the switching on overtakes the verification of the token",
 	"cognito-refuses-then-new-phone":     "the switching on overtakes the verification of the token",
+	"brief-exactly-24h-old":              "three minutes later it is past",
+	"mass-explained-late":                "another user is the sixth",
 }
 
 // onlyLater reports whether the run ended as one in which a look only came later.

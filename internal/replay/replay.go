@@ -88,6 +88,7 @@ type run struct {
 	everybody bool
 	touched   map[string]bool
 	known     agenda
+	retells   agenda // when a pool's posture may be told again: no reason to go on
 
 	tally
 }
@@ -263,16 +264,22 @@ func (r *run) nextSweep() time.Time {
 		return tick
 	}
 	known := r.known.next()
-	if r.everySweep && (!known.IsZero() || !r.ahead().IsZero()) {
+	more := !known.IsZero() || !r.ahead().IsZero()
+	retell := r.retells.next()
+	switch {
+	case r.everySweep && more:
 		return tick
+	case more && !retell.IsZero() && (known.IsZero() || retell.Before(known)):
+		known = retell
 	}
-	if known.IsZero() || !known.After(tick) {
-		if known.IsZero() {
-			return known
-		}
+	switch {
+	case known.IsZero():
+		return known
+	case !known.After(tick):
 		return tick
+	default:
+		return r.start.Add((known.Sub(r.start) + worker.SweepEvery - 1).Truncate(worker.SweepEvery))
 	}
-	return r.start.Add((known.Sub(r.start) + worker.SweepEvery - 1).Truncate(worker.SweepEvery))
 }
 
 // instant lets everything happen that happens now, in the order of the design.
@@ -318,7 +325,7 @@ func (r *run) instant(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.now.After(r.swept) && r.now.Sub(r.start)%worker.SweepEvery == 0 && (r.everySweep || r.everybody || len(r.touched) > 0 || r.known.due(r.now)) {
+	if r.now.After(r.swept) && r.now.Sub(r.start)%worker.SweepEvery == 0 && (r.everySweep || r.everybody || len(r.touched) > 0 || r.known.due(r.now) || r.retells.due(r.now)) {
 		return r.sweep(ctx)
 	}
 	return nil
@@ -425,8 +432,12 @@ func (r *run) sweep(ctx context.Context) error {
 	err := r.audit.Sweep(ctx, skip, func(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
 		r.told(seen)
 		r.known.set(mfa.UserJournal(pool, sub), seen.LookAt)
+		if sub == "" {
+			r.retells.set(string(pool), seen.RetellAt)
+		}
 	})
 	r.known.drop(r.now)
+	r.retells.drop(r.now)
 	if err != nil {
 		if _, again := r.survives(err); !again {
 			return err

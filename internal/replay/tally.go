@@ -156,7 +156,7 @@ func (t *tally) alerts(sent []alert.Alert) {
 		if a.Severity.Rank() > in.highest.Rank() {
 			in.highest = a.Severity
 		}
-		if a.State == mfa.Triggered {
+		if a.State == mfa.Triggered && a.Kind != mfa.FactorSwapped { // which opens the override's own incident again
 			in.kind = a.Kind
 		}
 		in.open = a.State != mfa.ResolvedIt
