@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/stackflow/relatch/internal/story"
 )
 
 func main() {
@@ -87,7 +89,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	case errors.As(err, &code):
 		return int(code)
 	default:
-		fmt.Fprintf(t.err, "%s: %s\nSee '%s --help'.\n", c.CommandPath(), err, c.CommandPath())
+		fmt.Fprintf(t.err, "%s: %s\nSee '%s --help'.\n", c.CommandPath(), story.Clean(err.Error()), c.CommandPath())
 		return exitUsage
 	}
 }

@@ -83,7 +83,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 	unreadable := false
 	complain := func(text string) {
 		unreadable = true
-		fmt.Fprintf(t.err, "relatch replay: %s\n", text)
+		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
 	scenarios, err := loader.Load(paths)
 	if err != nil {

@@ -44,6 +44,7 @@ type user struct {
 	registered []mfa.Factor
 	refuse     bool // from now on every restore is refused
 	fireTwice  bool
+	signOuts   int
 }
 
 // Ask is a message in reenable's queue.
@@ -187,8 +188,21 @@ func (a *Account) Enable(_ context.Context, id mfa.PoolID, sub mfa.Sub, factors 
 	return nil
 }
 
-// SignOut implements worker.UserWriter. There are no sessions to end here.
-func (a *Account) SignOut(context.Context, mfa.PoolID, mfa.Sub) error { return nil }
+// SignOut implements worker.UserWriter.
+func (a *Account) SignOut(_ context.Context, id mfa.PoolID, sub mfa.Sub) error {
+	if u := a.find(id, sub); u != nil {
+		u.signOuts++
+	}
+	return nil
+}
+
+// SignOuts is how often the user's sessions were ended.
+func (a *Account) SignOuts(id mfa.PoolID, sub mfa.Sub) int {
+	if u := a.find(id, sub); u != nil {
+		return u.signOuts
+	}
+	return 0
+}
 
 func (a *Account) find(id mfa.PoolID, sub mfa.Sub) *user {
 	if p := a.pools[id]; p != nil && p.users[sub] != nil && p.users[sub].Found {

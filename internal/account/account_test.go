@@ -359,3 +359,29 @@ func TestAnAccountFileSaysAllThatIsWrongWithIt(t *testing.T) {
 		t.Error("an unknown key is no error")
 	}
 }
+
+func TestASignOutIsCounted(t *testing.T) {
+	a := made(t, File{Users: []UserFile{{Pool: "p", Sub: "u"}}})
+	for range 2 {
+		if err := a.SignOut(t.Context(), "p", "u"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := a.SignOuts("p", "u"); got != 2 {
+		t.Errorf("%d sign-outs, want 2", got)
+	}
+}
+
+func TestAnAccountFileSaysWhatIsWrongWithIt(t *testing.T) {
+	for raw, want := range map[string]string{
+		`{"now":"1700-01-01T00:00:00Z"}`: "now: 1700-01-01T00:00:00Z is not between the years 2000 and 2999",
+		`{"pools":[{"id":"p"}],"justifications":[{"sub":"u","at":"9999-01-01T00:00:00Z"}]}`: "justifications[0].at: 9999-01-01T00:00:00Z is not between",
+		`{"policies":[{"value":null}]}`:           "policies[0].at: is missing",
+		`{"faults":[{"sub":"u","do":"explode"}]}`: `faults[0].do: "explode" is none of`,
+		`{"pools":[{"id":"p"},{"id":"p"}]}`:       "pools[1].id: p is there twice",
+	} {
+		if _, err := ParseFile([]byte(raw)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", raw, err, want)
+		}
+	}
+}

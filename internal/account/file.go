@@ -13,7 +13,7 @@ import (
 )
 
 // File is an account.json: the account before the earliest recorded call, and
-// what happens in it besides the deliveries (design section 7).
+// what happens in it besides the deliveries (README, "Your own CloudTrail").
 type File struct {
 	// Now is when the clock starts. Defaults to the arrival of the first delivery.
 	Now time.Time `json:"now"`
@@ -116,6 +116,14 @@ func (f *File) complete() error {
 			}
 		}
 	}
+	moment := func(path string, at time.Time, must bool) {
+		switch {
+		case at.IsZero() && must:
+			problem("%s: is missing", path)
+		case !at.IsZero() && (at.Year() < 2000 || at.Year() > 2999):
+			problem("%s: %s is not between the years 2000 and 2999", path, at.Format(time.RFC3339))
+		}
+	}
 	if len(f.Pools) == 0 {
 		for _, u := range f.Users {
 			if u.Pool != "" && !slices.ContainsFunc(f.Pools, func(p PoolFile) bool { return p.ID == u.Pool }) {
@@ -127,6 +135,9 @@ func (f *File) complete() error {
 		p, path := &f.Pools[i], fmt.Sprintf("pools[%d]", i)
 		if p.ID == "" {
 			problem("%s.id: is missing", path)
+		}
+		if slices.ContainsFunc(f.Pools[:i], func(other PoolFile) bool { return other.ID == p.ID }) {
+			problem("%s.id: %s is there twice", path, p.ID)
 		}
 		if p.Mode == "" {
 			p.Mode = mfa.ModeOptional
@@ -189,20 +200,18 @@ func (f *File) complete() error {
 		default:
 			problem("%s.cause: %q is none of lost_device, broken_app, other", path, j.Cause)
 		}
-		if j.At.IsZero() {
-			problem("%s.at: is missing", path)
-		}
+		moment(path+".at", j.At, true)
 	}
 	for i, x := range f.Faults {
 		if x.Do != LoseTimer && x.Do != FireTwice && x.Do != RefuseRestore {
 			problem("faults[%d].do: %q is none of lose_timer, fire_twice, refuse_restore", i, x.Do)
 		}
+		moment(fmt.Sprintf("faults[%d].at", i), x.At, true)
 	}
 	for i, p := range f.Policies {
-		if p.At.IsZero() {
-			problem("policies[%d].at: is missing", i)
-		}
+		moment(fmt.Sprintf("policies[%d].at", i), p.At, true)
 	}
+	moment("now", f.Now, false)
 	if f.Mode != "" && f.Mode != "enforce" && f.Mode != "observe" {
 		problem("mode: %q is neither enforce nor observe", f.Mode)
 	}
@@ -233,7 +242,7 @@ func Infer(calls []mfa.Change) File {
 	}
 	home := map[mfa.Sub]mfa.PoolID{} // where else a sub is seen, for calls without a pool
 	for _, c := range calls {
-		if c.Pool != "" && (c.NamesUser() || c.Kind == mfa.PoolChanged) {
+		if c.Pool != "" && (c.NamesUser() || c.Kind == mfa.PoolChanged || c.Kind == mfa.RoleChanged) {
 			addPool(c.Pool)
 			if c.Sub != "" {
 				home[c.Sub] = c.Pool

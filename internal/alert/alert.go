@@ -169,7 +169,7 @@ func (w words) title() string {
 		prefix = "[observe] "
 	}
 	loud := strings.ToUpper(string(w.a.Severity))
-	if w.a.State == mfa.ResolvedIt {
+	if w.a.State == mfa.StateResolved {
 		loud = "RESOLVED"
 	}
 	return prefix + loud + " " + w.headline()
@@ -177,11 +177,14 @@ func (w words) title() string {
 
 func (w words) headline() string {
 	user := w.user()
-	if w.a.State == mfa.ResolvedIt {
+	if w.a.State == mfa.StateResolved {
 		return w.resolved()
 	}
 	switch w.a.Kind {
 	case mfa.RequiredRoleWithoutMFA, mfa.UnjustifiedOverride:
+		if o := w.override(); o == nil && len(w.s.User.Factors) > 0 {
+			return fmt.Sprintf("%s can sign in with %s alone, which the role does not allow", user, Names(w.s.User.Factors))
+		}
 		return user + " can sign in without MFA; " + w.because()
 	case mfa.OverrideRepeated:
 		return fmt.Sprintf("%s: MFA switched off again while an override is open, by %s", user, Who(w.c.Actor))
@@ -219,7 +222,7 @@ func (w words) headline() string {
 func (w words) because() string {
 	o := w.override()
 	if o == nil {
-		return "holds a required role and never enrolled"
+		return "a required role, and no authenticator app was ever enrolled"
 	}
 	by := Who(o.Actor)
 	if o.Disables == 0 {
@@ -251,7 +254,7 @@ func (w words) resolved() string {
 	if w.d.Override != nil {
 		return w.user() + " has MFA again"
 	}
-	return w.user() + " is no longer a required role without MFA"
+	return w.user() + " no longer holds a role that requires MFA, or has MFA again"
 }
 
 func (w words) happened() string {
@@ -289,7 +292,7 @@ func (w words) next() string {
 	switch {
 	case w.a.Kind == mfa.MassDisable:
 		return "Each user's MFA comes on again at the user's own deadline."
-	case o == nil || w.a.State == mfa.ResolvedIt || w.closed():
+	case o == nil || w.a.State == mfa.StateResolved || w.closed():
 		return ""
 	case o.Unrestorable:
 		return "Nothing by itself: open until the user enrols. Relatch looks at every sweep."
@@ -304,7 +307,7 @@ func (w words) next() string {
 
 // todo is what on-call does, in this order.
 func (w words) todo() []string {
-	if w.a.Severity == mfa.Info || w.a.State == mfa.ResolvedIt {
+	if w.a.Severity == mfa.Info || w.a.State == mfa.StateResolved {
 		return nil
 	}
 	who := Who(w.actor())

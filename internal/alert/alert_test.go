@@ -88,7 +88,7 @@ func TestTheFirstHundredCharactersOfATitleDecide(t *testing.T) {
 			if a.User != nil && a.User.Username != "" && !strings.Contains(head, a.User.Username) {
 				t.Errorf("%s: %q does not name the user in its first 100 characters", scenario, a.Title)
 			}
-			if a.State == mfa.Triggered && a.Severity == mfa.Critical {
+			if a.State == mfa.StateTriggered && a.Severity == mfa.Critical {
 				pages++
 				if a.Runbook == "" || a.WhatHappened == "" {
 					t.Errorf("%s: a page without runbook or what happened: %+v", scenario, a)

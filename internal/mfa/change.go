@@ -159,7 +159,8 @@ type Change struct {
 	Masked bool
 	// Verified is the factor whose token or credential the call verified.
 	Verified Factor
-	// Sets is what a call on a pool set; nil for every other call.
+	// Sets is what a call on a pool set; nil for every other call. Decide does
+	// not read it, it looks at the pool; the account in memory does.
 	Sets *PoolSettings
 	// Role is the group that the call names.
 	Role Role

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// Decide says what is to be done about a change, in this order of precedence
-// (the numbers are those of the design):
+// Decide says what is to be done about a change, in this order of precedence:
 //
 //  0. before any look at a user: reject what names no user, ignore what is not
 //     ours, failed, known, nobody's business (Screen); guard; pool; own act
@@ -170,7 +169,7 @@ func Screen(h House, c Change) (Decision, bool) {
 func Reject(h House, problem string) Decision {
 	return Decision{
 		Verdict: Rejects, Reason: Unreadable, Problem: problem,
-		Alerts: []Alert{h.say(Alert{Kind: UnreadableEvent, Severity: Warning, State: Noted})},
+		Alerts: []Alert{h.say(Alert{Kind: UnreadableEvent, Severity: Warning, State: StateNoted})},
 	}
 }
 
@@ -308,12 +307,12 @@ func (l *look) userIncident() string { return UserJournal(l.change.Pool, l.chang
 
 // raise says something about an incident: it triggers it, or changes the open one.
 func (l *look) raise(kind AlertKind, s Severity, key string) {
-	a := l.House.say(Alert{Kind: kind, Severity: s, State: ChangedNow, Incident: key})
+	a := l.House.say(Alert{Kind: kind, Severity: s, State: StateChanged, Incident: key})
 	l.next.Incidents = slices.Clone(l.next.Incidents)
 	if in := l.next.incident(key); in != nil {
 		in.Severity = a.Severity
 	} else {
-		a.State = Triggered
+		a.State = StateTriggered
 		l.next.Incidents = append(l.next.Incidents, Incident{Key: key, Kind: kind, Severity: a.Severity, Since: l.now})
 	}
 	l.alerts = append(l.alerts, a)
@@ -325,7 +324,7 @@ func (l *look) resolve(key string) bool {
 	if in == nil {
 		return false
 	}
-	l.alerts = append(l.alerts, Alert{Kind: in.Kind, Severity: in.Severity, State: ResolvedIt, Incident: key})
+	l.alerts = append(l.alerts, Alert{Kind: in.Kind, Severity: in.Severity, State: StateResolved, Incident: key})
 	l.next.Incidents = slices.DeleteFunc(slices.Clone(l.next.Incidents), func(i Incident) bool { return i.Key == key })
 	return true
 }

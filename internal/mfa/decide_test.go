@@ -701,9 +701,9 @@ func TestATokenVerifiedInAnOverrideThatHasEndedCorrectsItsEndOnce(t *testing.T) 
 		s.Standing = Decide(s, on(t0.Add(time.Hour), TOTP), DefaultPolicy(), t0.Add(time.Hour)).Standing
 		late := verified(t0.Add(50 * time.Minute))
 		d := Decide(s, late, DefaultPolicy(), t0.Add(61*time.Minute))
-		want := []Alert{{Kind: FactorSwapped, Severity: tt.severity, State: Noted}}
+		want := []Alert{{Kind: FactorSwapped, Severity: tt.severity, State: StateNoted}}
 		if tt.severity == Critical { // a person must look at whose token it is
-			want[0].State, want[0].Incident = Triggered, "override/"+d.Override.ID
+			want[0].State, want[0].Incident = StateTriggered, "override/"+d.Override.ID
 		}
 		if diff := cmp.Diff(want, d.Alerts); diff != "" || d.Verdict != Closes || d.Override.Closed != Reenrolled {
 			t.Errorf("%s: %s %+v (-want +got):\n%s", tt.name, d.Verdict, d.Override, diff)
@@ -752,7 +752,14 @@ func TestTheActorsUsersAreCountedAlsoWhenTheSweepWasFirst(t *testing.T) {
 	s := but(now(), noted(t0.Add(5*time.Minute)))
 	s.Standing = Decide(s, level(Swept), DefaultPolicy(), t0.Add(20*time.Minute)).Standing
 	d := Decide(but(s, mass), off(t0, TOTP), DefaultPolicy(), t0.Add(30*time.Minute))
-	if !slices.ContainsFunc(d.Alerts, func(a Alert) bool { return a.Kind == MassDisable && a.State == Triggered }) {
+	if !slices.ContainsFunc(d.Alerts, func(a Alert) bool { return a.Kind == MassDisable && a.State == StateTriggered }) {
 		t.Errorf("alerts %+v, want mass_disable", d.Alerts)
+	}
+}
+
+func TestAnEventTimeInTheFutureDoesNotMakeAnOverrideLonger(t *testing.T) {
+	d := Decide(now(), off(t0.AddDate(50, 0, 0), TOTP), DefaultPolicy(), t0)
+	if want := t0.Add(24 * time.Hour); !d.Override.Deadline.Equal(want) {
+		t.Errorf("deadline %s, want %s", d.Override.Deadline, want)
 	}
 }

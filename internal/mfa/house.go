@@ -56,7 +56,11 @@ func (l *look) guard() Decision {
 	case l.change.Actor.Is(l.House.OwnRole):
 		return l.ignore(OwnAct)
 	case l.change.Actor.Is(l.House.DeploymentRole):
-		l.raise(GuardTampered, Info, l.Standing.Journal)
+		severity := Info
+		if in := l.Standing.incident(l.Standing.Journal); in != nil {
+			severity = in.Severity // a deployment does not quiet what somebody else did
+		}
+		l.raise(GuardTampered, severity, l.Standing.Journal)
 	default:
 		l.raise(GuardTampered, Critical, l.Standing.Journal)
 	}

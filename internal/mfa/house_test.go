@@ -262,3 +262,15 @@ func TestTheLastGoodPolicyIsKept(t *testing.T) {
 		t.Errorf("after a bad one: kept %s, problem %q", bad.Standing.Policy, bad.Problem)
 	}
 }
+
+// A deployment after an attack changes the open incident, and does not quiet it.
+func TestADeploymentDoesNotQuietAnOpenGuardIncident(t *testing.T) {
+	s := guardState()
+	s.Standing.Journal = GuardJournal(ruleARN)
+	s.Standing = Decide(s, onRule(admin, "relatch-mfa"), DefaultPolicy(), t0).Standing
+	d := Decide(s, onRule(Actor{ARN: deploys, Type: Admin}, "relatch-mfa"), DefaultPolicy(), t0.Add(time.Hour))
+	want := []Alert{{Kind: GuardTampered, Severity: Critical, State: StateChanged, Incident: GuardJournal(ruleARN)}}
+	if diff := cmp.Diff(want, d.Alerts); diff != "" {
+		t.Errorf("alerts (-want +got):\n%s", diff)
+	}
+}

@@ -57,14 +57,14 @@ func (l *look) open(at time.Time, actor Actor, disables int) Decision {
 // of the one who makes them many.
 func (l *look) massDisable(o *Override, at time.Time) {
 	if o.Rank == MassUsers {
-		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: Triggered, Incident: ActorKey(o.Actor.ARN, at)}))
+		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: StateTriggered, Incident: ActorKey(o.Actor.ARN, at)}))
 	}
 }
 
 func (l *look) newOverride(at time.Time, actor Actor) Override {
 	l.next.Number++
 	o := Override{
-		ID: overrideID(l.change.Pool, l.change.Sub, l.next.Number), OpenedAt: at, Deadline: at.Add(l.policy.MaxDuration), SeenAt: l.now,
+		ID: overrideID(l.change.Pool, l.change.Sub, l.next.Number), OpenedAt: at, Deadline: l.deadline(at), SeenAt: l.now,
 		Actor: actor, Roles: l.User.Roles, Required: l.required(), Taken: l.taken(), Before: l.Standing.Baseline, Rank: l.Rank,
 	}
 	if len(o.Taken) == 0 && o.Before != nil {
@@ -72,6 +72,15 @@ func (l *look) newOverride(at time.Time, actor Actor) Override {
 	}
 	o.Match = match(l.Justifications, actor, at, l.User, l.Standing.Past, l.policy)
 	return o
+}
+
+// deadline is when an override ends that a disable of that time opened: counted
+// from now if a clock ahead of ours put the disable into the future.
+func (l *look) deadline(at time.Time) time.Time {
+	if at.After(l.now) {
+		at = l.now
+	}
+	return at.Add(l.policy.MaxDuration)
 }
 
 // timer is the action that makes the override end: a schedule at the deadline,
@@ -175,7 +184,7 @@ func (l *look) fold(o *Override) []Action {
 		if l.earlier(o) {
 			o.Actor, o.OpenedAt = c.Actor, c.At
 		}
-		if deadline := o.OpenedAt.Add(l.policy.MaxDuration); deadline.Before(o.Deadline) {
+		if deadline := l.deadline(o.OpenedAt); deadline.Before(o.Deadline) {
 			o.Deadline = deadline
 			actions = append(actions, l.timer(o))
 		}
@@ -247,7 +256,7 @@ func (l *look) notice(o *Override) {
 		due = true
 	}
 	if due {
-		l.alerts = append(l.alerts, Alert{Kind: DeadlineNear, Severity: Info, State: Noted})
+		l.alerts = append(l.alerts, Alert{Kind: DeadlineNear, Severity: Info, State: StateNoted})
 	}
 }
 
@@ -341,11 +350,11 @@ func (l *look) finish(o *Override, end End, at time.Time) {
 	case swapped && l.next.incident(key) != nil:
 		l.raise(FactorSwapped, Info, key)
 	case swapped:
-		l.alerts = append(l.alerts, Alert{Kind: FactorSwapped, Severity: Info, State: Noted})
+		l.alerts = append(l.alerts, Alert{Kind: FactorSwapped, Severity: Info, State: StateNoted})
 	}
 	l.resolve(key)
 	if end == Restored && o.Match.Cause == LostDevice && !o.Verified {
-		l.alerts = append(l.alerts, Alert{Kind: LockedOutLikely, Severity: l.unlessDisabled(Warning), State: Noted})
+		l.alerts = append(l.alerts, Alert{Kind: LockedOutLikely, Severity: l.unlessDisabled(Warning), State: StateNoted})
 	}
 }
 
@@ -380,7 +389,7 @@ func (l *look) brief() Decision {
 	o.Disables = 1
 	l.past(&o, o.OpenedAt, Reenabled) // when it ended is not known; later disables are overrides of their own
 	l.seen()
-	l.alerts = append(l.alerts, Alert{Kind: BriefOverride, Severity: l.unlessDisabled(Warning), State: Noted})
+	l.alerts = append(l.alerts, Alert{Kind: BriefOverride, Severity: l.unlessDisabled(Warning), State: StateNoted})
 	l.next.Posture = false
 	l.resolve(l.userIncident())
 	d := l.decision(Closes, OffAndOn)
@@ -421,7 +430,7 @@ func (l *look) swapped(i int) Decision {
 	if o.Required && o.Justification == "" { // opens the incident again: a person must look at whose token it is
 		l.raise(FactorSwapped, l.unlessDisabled(Critical), overrideIncident(o.ID))
 	} else {
-		l.alerts = append(l.alerts, Alert{Kind: FactorSwapped, Severity: Info, State: Noted})
+		l.alerts = append(l.alerts, Alert{Kind: FactorSwapped, Severity: Info, State: StateNoted})
 	}
 	d := l.decision(Closes, ProtectedAgain)
 	d.Override = &RecordOverride{ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Justification: "unjustified", Closed: end}

@@ -170,18 +170,16 @@ func (d *decoder) object(raw json.RawMessage, path string, fields map[string]fun
 		d.problem("%s: want an object: %w", path, err)
 		return
 	}
-	names := make([]string, 0, len(members))
-	for name := range members {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	seen := map[string]bool{}
+	for _, name := range memberNames(raw) {
 		at := name
 		if path != "the record" {
 			at = path + "." + name
 		}
 		read, known := fields[name]
 		switch {
+		case seen[name]:
+			d.problem("%s: is there twice", at)
 		case !known && strict:
 			d.problem("%s: unknown field", at)
 		case !known:
@@ -190,7 +188,27 @@ func (d *decoder) object(raw json.RawMessage, path string, fields map[string]fun
 		default:
 			read(members[name], at)
 		}
+		seen[name] = true
 	}
+}
+
+// memberNames lists the names of an object's members as they stand there. Of one that
+// stands there twice json.Unmarshal would quietly take the last.
+func memberNames(object json.RawMessage) []string {
+	var out []string
+	d := json.NewDecoder(bytes.NewReader(object))
+	if _, err := d.Token(); err != nil {
+		return nil
+	}
+	for d.More() {
+		name, err := d.Token()
+		var value json.RawMessage
+		if err != nil || d.Decode(&value) != nil {
+			break
+		}
+		out = append(out, fmt.Sprint(name))
+	}
+	return out
 }
 
 func (d *decoder) field(into any) func(json.RawMessage, string) {

@@ -254,7 +254,7 @@ func TestObserveModeNeitherPagesNorEndsAnything(t *testing.T) {
 		d := Decide(s, c, p, at)
 		d = Settle(s, c, p, at, d, drawOutcomes(t, s, d), s.User)
 		for _, a := range d.Alerts {
-			if a.Severity == Critical && a.State != ResolvedIt {
+			if a.Severity == Critical && a.State != StateResolved {
 				t.Errorf("%s pages", a.Kind)
 			}
 		}
@@ -279,7 +279,7 @@ func TestADisabledUsersOverrideIsToldAtInfo(t *testing.T) {
 		outcomes := drawOutcomes(t, s, d)
 		d = Settle(s, c, p, at, d, outcomes, restored(s, d, outcomes))
 		for _, a := range d.Alerts {
-			if a.State != ResolvedIt && a.Severity != Info {
+			if a.State != StateResolved && a.Severity != Info {
 				t.Errorf("%s %s %s", a.Kind, a.Severity, a.State)
 			}
 		}
@@ -378,17 +378,17 @@ func (w *world) check(t *rapid.T, d Decision) {
 		w.deadlines[o.ID] = o.Deadline
 	}
 	for _, a := range d.Alerts {
-		if a.State == Noted {
+		if a.State == StateNoted {
 			continue
 		}
 		was, open := w.loud[a.Incident]
 		switch {
-		case open == (a.State == Triggered):
+		case open == (a.State == StateTriggered):
 			t.Errorf("%s is %s, and open: %t", a.Incident, a.State, open)
-		case a.State == ResolvedIt:
+		case a.State == StateResolved:
 			delete(w.loud, a.Incident)
 			continue
-		case a.State == Triggered && a.Kind == FactorSwapped: // another page: the factor is not the one of before
+		case a.State == StateTriggered && a.Kind == FactorSwapped: // another page: the factor is not the one of before
 			w.pages[a.Incident] = 1
 		case a.Severity == Critical && was != Critical:
 			w.pages[a.Incident]++

@@ -86,8 +86,8 @@ type Result string
 // The results.
 const (
 	Done    Result = "done"
-	Handed  Result = "asked" // handed to reenable, which alone may write to users
-	Failed  Result = "failed"
+	Handed  Result = "asked"   // handed to reenable, which alone may write to users
+	Failed  Result = "failed"  // of the format; an action that failed is tried again, not recorded
 	Refused Result = "refused" // Cognito said that it cannot be done
 	Would   Result = "would"   // observe mode
 )
@@ -157,10 +157,10 @@ type AlertState string
 
 // The alert states.
 const (
-	Triggered  AlertState = "triggered"
-	ChangedNow AlertState = "changed"
-	ResolvedIt AlertState = "resolved"
-	Noted      AlertState = "noted" // one message, no incident
+	StateTriggered AlertState = "triggered"
+	StateChanged   AlertState = "changed"
+	StateResolved  AlertState = "resolved"
+	StateNoted     AlertState = "noted" // one message, no incident
 )
 
 // Alert is one message to on-call, without its words.
@@ -234,7 +234,7 @@ type Entry struct {
 func (s Standing) Append(r Record) (Standing, Entry) {
 	raw, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // cannot happen: a record holds only strings and times after year 0
+		panic(err) // cannot happen: a record holds only strings, and times in the years 0 to 9999: trail and account.json take no others
 	}
 	e := Entry{Journal: s.Journal, Number: s.Entries + 1, Prev: s.Head, Record: raw}
 	e.Hash = e.Sum()

@@ -13,7 +13,7 @@ import (
 	"github.com/stackflow/relatch/internal/account"
 )
 
-// Expect is an expect.json: what must come of a scenario (design section 7).
+// Expect is an expect.json: what must come of a scenario.
 // A field that is not there expects nothing.
 type Expect struct {
 	Records       []any           `json:"records"`

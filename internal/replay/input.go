@@ -326,13 +326,19 @@ func (l *Loader) file(path string) ([]Delivery, error) {
 }
 
 // gunzip returns what could be read, and an error that says why if that is not all.
+// maxUnpacked is how large a file may be, unpacked, in bytes. Those that CloudTrail
+// writes have some megabytes.
+const maxUnpacked = 1 << 30
+
 func gunzip(raw []byte) ([]byte, error) {
 	var out bytes.Buffer
 	z, err := gzip.NewReader(bytes.NewReader(raw))
 	if err == nil {
-		_, err = out.ReadFrom(z)
+		_, err = out.ReadFrom(io.LimitReader(z, maxUnpacked+1))
 	}
 	switch {
+	case err == nil && out.Len() > maxUnpacked:
+		return nil, fmt.Errorf("the gzip file unpacks to more than %d MB, which is more than is held in memory", maxUnpacked>>20)
 	case err == nil:
 		return out.Bytes(), nil
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):

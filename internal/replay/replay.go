@@ -50,19 +50,26 @@ type Result struct {
 	Timers        int
 	// Rejected are the deliveries that could not be read, with file, place and reason.
 	Rejected []string
+	// Left are the deliveries that Options.Until left out.
+	Left int
 	// Heard is the loudest alert of each kind that on-call heard of.
 	Heard   map[mfa.AlertKind]mfa.Severity
 	Account *account.Account
 }
 
-// Run replays the scenario. The error is the worker's, and there is none unless
-// something was put between it and the account.
+// Run replays the scenario. The error is the context's, or the worker's if
+// something was put between it and the account; or the sums do not add up, which
+// cannot happen.
 func Run(ctx context.Context, s Scenario, o Options) (Result, error) {
 	r := newRun(s, o)
 	if err := r.all(ctx); err != nil {
 		return Result{}, fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), err)
 	}
-	return r.result(), nil
+	result := r.result()
+	if !result.Summary.Balanced() {
+		return result, fmt.Errorf("%s: the sums do not add up: %+v", s.Name, result.Summary)
+	}
+	return result, nil
 }
 
 // run is one replay in progress.
@@ -81,7 +88,8 @@ type run struct {
 	policies   []account.PolicyFile
 	justified  []account.JustificationFile
 	deliveries []Delivery // by arrival; Arrives is set
-	again      []retry    // triggers that come again after a crash
+	left       int
+	again      []retry // triggers that come again after a crash
 
 	// What a sweep must look at: everybody, whoever was touched since the last
 	// one, and whoever a look will decide differently about by now.
@@ -193,6 +201,9 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		next := r.ahead()
 		if sweep := r.nextSweep(); !sweep.IsZero() && (next.IsZero() || sweep.Before(next)) {
 			next = sweep
@@ -202,6 +213,7 @@ func (r *run) all(ctx context.Context) error {
 			next, r.everybody = r.tick(), true
 		}
 		if !r.Until.IsZero() && next.After(r.Until) {
+			r.left = len(r.deliveries)
 			return nil
 		}
 		r.now = later(next, r.now)
@@ -253,8 +265,15 @@ func (r *run) ahead() time.Time {
 
 // tick is the next time at which a sweep may run.
 func (r *run) tick() time.Time {
-	since := later(r.now, r.swept.Add(1)).Sub(r.start)
-	return r.start.Add((since + worker.SweepEvery - 1).Truncate(worker.SweepEvery))
+	return r.tickAfter(later(r.now, r.swept.Add(time.Second)))
+}
+
+// tickAfter is the first time at or after the given one at which a sweep may
+// run. It counts seconds, because a Duration ends after 292 years.
+func (r *run) tickAfter(at time.Time) time.Time {
+	every := int64(worker.SweepEvery / time.Second)
+	n := (at.Unix() - r.start.Unix() + every - 1) / every
+	return time.Unix(r.start.Unix()+n*every, 0).UTC()
 }
 
 // nextSweep is when the next sweep runs that can change anything; zero if none can.
@@ -278,11 +297,11 @@ func (r *run) nextSweep() time.Time {
 	case !known.After(tick):
 		return tick
 	default:
-		return r.start.Add((known.Sub(r.start) + worker.SweepEvery - 1).Truncate(worker.SweepEvery))
+		return r.tickAfter(known)
 	}
 }
 
-// instant lets everything happen that happens now, in the order of the design.
+// instant lets everything happen that happens now, in the order in which things of one moment do: what people did first, what Relatch does last.
 func (r *run) instant(ctx context.Context) error {
 	for ; len(r.calls) > 0 && !r.calls[0].At.After(r.now); r.calls = r.calls[1:] {
 		r.account.Call(r.calls[0])
@@ -325,7 +344,7 @@ func (r *run) instant(ctx context.Context) error {
 			return err
 		}
 	}
-	if r.now.After(r.swept) && r.now.Sub(r.start)%worker.SweepEvery == 0 && (r.everySweep || r.everybody || len(r.touched) > 0 || r.known.due(r.now) || r.retells.due(r.now)) {
+	if r.now.After(r.swept) && r.tickAfter(r.now).Equal(r.now) && (r.everySweep || r.everybody || len(r.touched) > 0 || r.known.due(r.now) || r.retells.due(r.now)) {
 		return r.sweep(ctx)
 	}
 	return nil

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -207,5 +208,24 @@ func TestNoUsernameIsInARecordOrTheLedger(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("no scenario names its users")
+	}
+}
+
+func TestACancelledReplayStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Run(ctx, scenariosOf(t)[0], Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want %v", err, context.Canceled)
+	}
+}
+
+// A clock that has 900 years to go takes no longer than one that has a day.
+func TestTheClockReachesThingsCenturiesAhead(t *testing.T) {
+	at := func(year int) time.Time { return time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC) }
+	r, err := Run(t.Context(), Scenario{Account: &account.File{
+		Now: at(2000), Policies: []account.PolicyFile{{At: at(2900), Value: []byte("null")}},
+	}}, Options{})
+	if err != nil || len(r.OpenIncidents) != 1 {
+		t.Errorf("%v, %+v; want the policy's incident", err, r.OpenIncidents)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -140,10 +141,10 @@ func (t *tally) alerts(sent []alert.Alert) {
 		t.incidents, t.noted, t.heard = map[string]*told{}, map[mfa.Severity]int{}, map[mfa.AlertKind]mfa.Severity{}
 	}
 	for _, a := range sent {
-		if a.State != mfa.ResolvedIt && a.Severity.Rank() > t.heard[a.Kind].Rank() {
+		if a.State != mfa.StateResolved && a.Severity.Rank() > t.heard[a.Kind].Rank() {
 			t.heard[a.Kind] = a.Severity
 		}
-		if a.State == mfa.Noted {
+		if a.State == mfa.StateNoted {
 			t.noted[a.Severity]++
 			continue
 		}
@@ -156,15 +157,15 @@ func (t *tally) alerts(sent []alert.Alert) {
 		if a.Severity.Rank() > in.highest.Rank() {
 			in.highest = a.Severity
 		}
-		if a.State == mfa.Triggered && a.Kind != mfa.FactorSwapped { // which opens the override's own incident again
+		if a.State == mfa.StateTriggered && a.Kind != mfa.FactorSwapped { // which opens the override's own incident again
 			in.kind = a.Kind
 		}
-		in.open = a.State != mfa.ResolvedIt
+		in.open = a.State != mfa.StateResolved
 	}
 }
 
 func (r *run) result() Result {
-	out := Result{Name: r.name, Records: r.records, Users: r.account.Users(), Timers: r.account.Timers(), Rejected: r.unreadable, Heard: r.heard, Account: r.account}
+	out := Result{Name: r.name, Records: r.records, Users: r.account.Users(), Timers: r.account.Timers(), Rejected: r.unreadable, Heard: r.heard, Left: r.left, Account: r.account}
 	s := Summary{
 		Schema: SummarySchema, Scenario: r.name, Events: r.events, Acted: r.acted, Rejected: r.rejected,
 		Ignored: map[mfa.Reason]int{}, Unmet: []string{},
@@ -212,20 +213,9 @@ func (r *run) result() Result {
 			out.OpenIncidents = append(out.OpenIncidents, in)
 		}
 	}
-	slices.SortFunc(out.OpenIncidents, func(a, b mfa.Incident) int { return compare(a.Key, b.Key) })
+	slices.SortFunc(out.OpenIncidents, func(a, b mfa.Incident) int { return strings.Compare(a.Key, b.Key) })
 	out.Summary = s
 	return out
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
-	}
 }
 
 // String is what a person reads of the deliveries: the sum that must be right.

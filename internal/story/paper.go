@@ -61,13 +61,19 @@ func ascii(text string) string {
 	}, asciiFor.Replace(text))
 }
 
-// clean takes out of a recorded value what would move a terminal's cursor or
-// turn the direction of its text.
-func clean(value string) string {
+// Clean takes out of a text what would move a terminal's cursor or turn the
+// direction of its text. Line feeds stay.
+func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
+		if r == '\n' {
+			return r
+		}
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
 			return -1
 		}
 		return r
-	}, value)
+	}, text)
 }
+
+// clean is Clean for a value within a line.
+func clean(value string) string { return Clean(strings.ReplaceAll(value, "\n", " ")) }

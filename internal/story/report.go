@@ -21,7 +21,7 @@ type Report struct {
 	Expected bool
 }
 
-// ended says whether it came as expected.
+// mark says whether it came as expected.
 func (r *Report) mark(p *Paper) string {
 	switch {
 	case len(r.Unmet) > 0:
@@ -164,9 +164,10 @@ func plural(n int) string {
 // Sums writes the sums of all reports, and last how many came as expected.
 func Sums(p *Paper, reports []*Report, took time.Duration) {
 	var total replay.Summary
-	expected, met := 0, 0
+	expected, met, left := 0, 0, 0
 	for _, r := range reports {
 		total.Add(r.Summary)
+		left += r.Left
 		if r.Expected {
 			expected++
 			if len(r.Unmet) == 0 {
@@ -193,6 +194,9 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 		p.line("nothing was alerted")
 	} else {
 		p.line("alerts: %d critical (these page), %d warning, %d info", a.Critical, a.Warning, a.Info)
+	}
+	if left > 0 {
+		p.line("the clock was stopped; %s more deliveries lie ahead", replay.Thousands(left))
 	}
 	if expected == 0 {
 		p.line("nothing was expected; done in %.1f s", took.Seconds())

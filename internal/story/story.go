@@ -107,7 +107,7 @@ func (t *teller) at(when time.Time, text string) {
 
 func loud(a alert.Alert) (string, ink) {
 	switch {
-	case a.State == mfa.ResolvedIt:
+	case a.State == mfa.StateResolved:
 		return "resolved", green
 	case a.Severity == mfa.Critical:
 		return "PAGE", red

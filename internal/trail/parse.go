@@ -89,6 +89,9 @@ type record struct {
 	Addendum            jsontext.Value `json:"addendum"`
 }
 
+// maxID is the longest id that is taken, in bytes: ids become keys of the ledger.
+const maxID = 256
+
 const cognito = "cognito-idp"
 
 // Parse reads one delivery: an EventBridge envelope with either CloudTrail
@@ -206,7 +209,7 @@ func (d *delivery) change() (mfa.Change, error) {
 		return mfa.Change{Kind: mfa.NotRelevant, EventName: d.EventName, EventID: d.EventID, At: looseTime(d.EventTime)}, nil
 	}
 	if major, _, _ := strings.Cut(d.EventVersion, "."); major != "1" && d.EventVersion != "" {
-		return mfa.Change{}, fmt.Errorf("eventVersion %q has another major version than 1", d.EventVersion)
+		return mfa.Change{}, fmt.Errorf("eventVersion %q has another major version than 1", clip(d.EventVersion))
 	}
 	at := looseTime(d.EventTime)
 	if at.IsZero() {
@@ -218,6 +221,9 @@ func (d *delivery) change() (mfa.Change, error) {
 	}
 	if c.Key = d.key(); c.Key == "" && op.kind != mfa.NotRelevant {
 		return mfa.Change{}, errors.New("eventID is missing")
+	}
+	if len(c.Key) > maxID {
+		return mfa.Change{}, fmt.Errorf("eventID has %d characters; CloudTrail's have 36", len(c.Key))
 	}
 	c.Actor, c.Claims = d.actor(op.self)
 	if op.kind == mfa.GuardChanged {
@@ -233,6 +239,9 @@ func (d *delivery) change() (mfa.Change, error) {
 	var err error
 	if c.Sub, err = sub(extra); err != nil {
 		return mfa.Change{}, err
+	}
+	if len(c.Sub) > maxID || len(c.Pool) > maxID {
+		return mfa.Change{}, fmt.Errorf("additionalEventData.sub or userPoolId has more than %d characters", maxID)
 	}
 	if op.read != nil {
 		op.read(params, &c)

@@ -54,7 +54,6 @@ type splitter struct {
 	next bool
 }
 
-// line names the line of a position. Asked in rising order, it reads the input once.
 // line names the line of a place at or behind the one asked for before.
 func (s *splitter) line(at int) string {
 	s.lines += bytes.Count(s.data[s.counted:at], []byte("\n"))

@@ -69,17 +69,9 @@ var ErrBusy = errors.New("somebody else is acting on this journal")
 // attempts is how often a look is repeated when the journal has moved on.
 const attempts = 8
 
-// Deliver handles the bytes of one delivery. What cannot be read is rejected
-// with an alert, not an error: the caller must keep the bytes.
-func (w *Worker) Deliver(ctx context.Context, raw []byte) (Seen, error) {
-	c, err := trail.Parse(raw)
-	if err != nil {
-		return w.Reject(ctx, err)
-	}
-	return w.Look(ctx, c)
-}
-
-// Reject records and alerts that a delivery could not be read.
+// Reject records and alerts that a delivery could not be read, as trail.Parse
+// says. The delivery is evidence: whoever received it must keep its bytes, in a
+// function by leaving it to the dead-letter queue.
 func (w *Worker) Reject(ctx context.Context, problem error) (Seen, error) {
 	var unreadable *trail.Error
 	c := mfa.Change{}
@@ -89,7 +81,8 @@ func (w *Worker) Reject(ctx context.Context, problem error) (Seen, error) {
 	return w.screened(ctx, c, mfa.Reject(w.House, problem.Error()))
 }
 
-// Look handles one change.
+// Look handles one change, of a delivery that trail.Parse could read or of another
+// trigger.
 func (w *Worker) Look(ctx context.Context, c mfa.Change) (Seen, error) {
 	if d, done := mfa.Screen(w.House, c); done {
 		return w.screened(ctx, c, d)

@@ -317,7 +317,7 @@ func Alerts(t *testing.T, empty func(*testing.T) Pager) {
 	for i := range 12 { // more than EventBridge takes at once
 		want = append(want, alert.Alert{
 			Schema: alert.Schema, Title: fmt.Sprint("alert ", i), User: &alert.User{Pool: Pool, Sub: "maria", Username: "maria@example.com"}, EventTime: noon,
-			Alert: mfa.Alert{Kind: mfa.RequiredRoleWithoutMFA, Severity: mfa.Critical, State: mfa.Triggered, Incident: fmt.Sprint("override/O-", i)},
+			Alert: mfa.Alert{Kind: mfa.RequiredRoleWithoutMFA, Severity: mfa.Critical, State: mfa.StateTriggered, Incident: fmt.Sprint("override/O-", i)},
 		})
 	}
 	if err := p.Send(t.Context(), want); err != nil {

@@ -104,7 +104,7 @@ func full(journal string) mfa.Standing {
 		},
 		Intention: &mfa.Intention{
 			Record: record, Actions: []mfa.Action{{Do: mfa.Restore}, {Do: mfa.SignOut}},
-			Alerts:      []mfa.Alert{{Kind: mfa.DeadlineNear, Severity: mfa.Info, State: mfa.Noted}},
+			Alerts:      []mfa.Alert{{Kind: mfa.DeadlineNear, Severity: mfa.Info, State: mfa.StateNoted}},
 			LeasedUntil: noon.Add(mfa.Lease),
 		},
 		Pool:  &mfa.Pool{Mode: mfa.ModeOptional, Factors: []mfa.Factor{mfa.TOTP}, PreToken: true, Groups: []mfa.Role{"itsm_manager"}},
