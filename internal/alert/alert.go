@@ -189,7 +189,7 @@ func (w words) headline() string {
 	case mfa.OverrideRepeated:
 		return fmt.Sprintf("%s: MFA switched off again while an override is open, by %s", user, Who(w.c.Actor))
 	case mfa.OverrideOverdue:
-		return fmt.Sprintf("%s still has no MFA, %s after the deadline", user, span(w.now.Sub(w.override().Deadline)))
+		return fmt.Sprintf("%s still has no MFA, %s after the deadline", user, Span(w.now.Sub(w.override().Deadline)))
 	case mfa.CannotRestoreUser:
 		return user + " stays without MFA: Cognito refuses to switch it on again; the user must enrol"
 	case mfa.FactorSwapped:
@@ -211,7 +211,7 @@ func (w words) headline() string {
 	case mfa.BriefOverride:
 		return fmt.Sprintf("%s had no MFA for a short while; %s switched it off and on again", user, Who(w.c.Actor))
 	case mfa.DeadlineNear:
-		return fmt.Sprintf("%s: MFA comes on again in %s", user, span(w.override().Deadline.Sub(w.now)))
+		return fmt.Sprintf("%s: MFA comes on again in %s", user, Span(w.override().Deadline.Sub(w.now)))
 	case mfa.LockedOutLikely:
 		return user + " has MFA again with a device declared lost; cannot sign in until a new one is enrolled"
 	}
@@ -344,16 +344,18 @@ func (w words) todo() []string {
 
 func clock(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05Z") }
 
-// span is a duration as people say it.
-func span(d time.Duration) string {
+// Span is a duration as people say it, to the minute.
+func Span(d time.Duration) string {
 	d = d.Round(time.Minute)
 	h, m := int(d.Hours()), int(d.Minutes())%60
 	switch {
 	case h == 0:
 		return fmt.Sprintf("%d min", m)
+	case m == 0 && h == 1:
+		return "1 hour"
 	case m == 0:
-		return fmt.Sprintf("%d h", h)
+		return fmt.Sprintf("%d hours", h)
 	default:
-		return fmt.Sprintf("%d h %d min", h, m)
+		return fmt.Sprintf("%d h %02d min", h, m)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 )
@@ -149,7 +150,7 @@ func (r *Report) lasted() string {
 		if record.Reason == mfa.OffAndOn {
 			return " before anybody looked"
 		}
-		return " after " + hours(record.At.Sub(record.Override.OpenedAt))
+		return " after " + alert.Span(record.At.Sub(record.Override.OpenedAt))
 	}
 	return ""
 }
@@ -196,7 +197,7 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 		p.line("alerts: %d critical (these page), %d warning, %d info", a.Critical, a.Warning, a.Info)
 	}
 	if left > 0 {
-		p.line("the clock was stopped; %s more deliveries lie ahead", replay.Thousands(left))
+		p.line("the clock was stopped before %s of the deliveries arrived", replay.Thousands(left))
 	}
 	if expected == 0 {
 		p.line("nothing was expected; done in %.1f s", took.Seconds())

@@ -78,7 +78,7 @@ type teller struct {
 func (t *teller) chapter(c chapter) {
 	r := c.record
 	if gap := r.At.Sub(t.last); !t.last.IsZero() && gap >= time.Hour {
-		t.line("            %s", t.in(faint, "… "+hours(gap)+" …"))
+		t.line("            %s", t.in(faint, "… "+alert.Span(gap)+" …"))
 	}
 	t.last = r.At
 	if act := t.act(r); act != "" {
@@ -200,7 +200,7 @@ func (t *teller) verdict(r mfa.Record) {
 	case r.Verdict == mfa.Opens:
 		t.at(r.At, fmt.Sprintf("%-9s override %s, %s%s; %s%s", t.in(yellow, "open     "), o.ID, o.Justification, failed(o), t.outcomes(r), late(r)))
 	case r.Verdict == mfa.Restores && o.Closed != "":
-		t.at(r.At, fmt.Sprintf("%s %s for %s; closed %s after %s", t.in(green, "restored "), t.outcomes(r), t.user(r), o.Closed, hours(r.At.Sub(o.OpenedAt))))
+		t.at(r.At, fmt.Sprintf("%s %s for %s; closed %s after %s", t.in(green, "restored "), t.outcomes(r), t.user(r), o.Closed, alert.Span(r.At.Sub(o.OpenedAt))))
 	case r.Verdict == mfa.Restores:
 		t.at(r.At, fmt.Sprintf("%-9s %s for %s%s", "restore", t.outcomes(r), t.user(r), late(r)))
 	case r.Verdict == mfa.Closes:
@@ -271,25 +271,9 @@ const lateAfter = 5 * time.Minute
 
 func late(r mfa.Record) string {
 	if delay := r.At.Sub(r.Cause.EventTime); !r.Cause.EventTime.IsZero() && delay >= lateAfter {
-		return fmt.Sprintf(" (arrived %s late)", hours(delay))
+		return fmt.Sprintf(" (arrived %s late)", alert.Span(delay))
 	}
 	return ""
 }
 
 func day(t time.Time) string { return t.UTC().Format("Mon 15:04:05") }
-
-// hours is a duration as people say it.
-func hours(d time.Duration) string {
-	d = d.Round(time.Minute)
-	h, m := int(d.Hours()), int(d.Minutes())%60
-	switch {
-	case h == 0:
-		return fmt.Sprintf("%d min", m)
-	case m == 0 && h == 1:
-		return "1 hour"
-	case m == 0:
-		return fmt.Sprintf("%d hours", h)
-	default:
-		return fmt.Sprintf("%d h %02d min", h, m)
-	}
-}
