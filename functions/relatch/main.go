@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -63,6 +64,15 @@ const (
 	exitUsage = 2 // bad usage or unreadable input
 )
 
+// version is the module's, as it was built: "(devel)" from a checkout.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	return info.Main.Version + " " + info.GoVersion
+}
+
 // exit is an error that only carries the exit code: everything has been said.
 type exit int
 
@@ -72,6 +82,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	root := &cobra.Command{
 		Use:           "relatch",
 		Short:         "Relatch makes every MFA exception end",
+		Version:       version(),
 		Args:          cobra.NoArgs,
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

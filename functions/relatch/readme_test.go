@@ -74,7 +74,10 @@ func TestEveryCommandOfTheREADMERuns(t *testing.T) {
 
 func expectText(t *testing.T, command, want, got string) {
 	t.Helper()
-	pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), regexp.QuoteMeta("[…]"), "(?s:.*?)")
+	gap := regexp.QuoteMeta("[…]")
+	pattern := regexp.QuoteMeta(strings.TrimSpace(want))
+	pattern = strings.ReplaceAll(pattern, "\n"+gap+"\n", "\n(?s:.*?)") // lines, or none
+	pattern = strings.ReplaceAll(pattern, gap, "(?s:.*?)")
 	if !regexp.MustCompile("^" + pattern + "$").MatchString(strings.TrimSpace(got)) {
 		t.Errorf("%s: the README shows\n%s\nbut it prints\n%s", command, want, got)
 	}

@@ -29,7 +29,8 @@ records, one, a list, or one per line, each plain or gzip. In a folder the files
 .json, .jsonl and .ndjson are taken, each also with .gz.
 
 Without an account file the users are inferred from the events, and every pool
-is ours.
+is ours. Inferred users have only the roles that the events give them, so most
+of their disables warn instead of paging: list the users in an account file.
 
 Exit status: 0 when everything came as expected, or nothing was expected;
 1 when an expectation was not met; 2 for bad usage or unreadable input, after

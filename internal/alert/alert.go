@@ -209,7 +209,7 @@ func (w words) headline() string {
 	case mfa.UnreadableEvent:
 		return "an event could not be read and is kept: " + w.d.Problem
 	case mfa.BriefOverride:
-		return fmt.Sprintf("%s had no MFA for a short while; %s switched it off and on again", user, Who(w.c.Actor))
+		return fmt.Sprintf("%s had no MFA for a while; %s switched it off, and it was on again when Relatch looked", user, Who(w.c.Actor))
 	case mfa.DeadlineNear:
 		return fmt.Sprintf("%s: MFA comes on again in %s", user, Span(w.override().Deadline.Sub(w.now)))
 	case mfa.LockedOutLikely:
@@ -351,10 +351,8 @@ func Span(d time.Duration) string {
 	switch {
 	case h == 0:
 		return fmt.Sprintf("%d min", m)
-	case m == 0 && h == 1:
-		return "1 hour"
 	case m == 0:
-		return fmt.Sprintf("%d hours", h)
+		return fmt.Sprintf("%d h", h)
 	default:
 		return fmt.Sprintf("%d h %02d min", h, m)
 	}

@@ -164,12 +164,16 @@ func wanted(t reflect.Type) string {
 	}
 }
 
-func (d *decoder) object(raw json.RawMessage, path string, fields map[string]func(json.RawMessage, string), strict bool) {
+// object reads an object's fields. Unknown ones are problems, unless one of
+// those that name what the object is for is there: then somebody else's fields
+// may stand beside it.
+func (d *decoder) object(raw json.RawMessage, path string, fields map[string]func(json.RawMessage, string), purpose ...string) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
 		d.problem("%s: want an object: %w", path, err)
 		return
 	}
+	strict := !slices.ContainsFunc(purpose, func(name string) bool { return members[name] != nil })
 	seen := map[string]bool{}
 	for _, name := range memberNames(raw) {
 		at := name
@@ -225,14 +229,14 @@ func (d *decoder) document(raw json.RawMessage, doc *policyDocument) {
 		"mfa_enforcement": func(raw json.RawMessage, path string) {
 			d.object(raw, path, fields{
 				"required_roles": d.field(&e.RequiredRoles), "optional_roles": d.field(&e.OptionalRoles),
-				"grace_period_days": d.field(&e.GraceDays),
-			}, false)
+				"grace_period_days": d.field(&e.GraceDays), "enforcement_action": func(json.RawMessage, string) {}, // the product's own
+			}, "required_roles")
 		},
 		"override": func(raw json.RawMessage, path string) {
 			d.object(raw, path, fields{
 				"max_hours": d.field(&o.MaxHours), "sign_out": d.field(&o.SignOut), "notice_hours": d.field(&o.Notices),
 				"budget": func(raw json.RawMessage, path string) {
-					d.object(raw, path, fields{"overrides": d.field(&o.Budget.Overrides), "days": d.field(&o.Budget.Days)}, true)
+					d.object(raw, path, fields{"overrides": d.field(&o.Budget.Overrides), "days": d.field(&o.Budget.Days)})
 				},
 				"justification": func(raw json.RawMessage, path string) {
 					j := &o.Justification
@@ -240,11 +244,11 @@ func (d *decoder) document(raw json.RawMessage, doc *policyDocument) {
 						"min_length": d.field(&j.MinLength), "ticket_pattern": d.field(&j.TicketPattern),
 						"before_hours": d.field(&j.BeforeHours), "late_minutes": d.field(&j.LateMinutes),
 						"require_approver": d.field(&j.RequireApprover),
-					}, true)
+					})
 				},
-			}, true)
+			})
 		},
-	}, false)
+	}, "mfa_enforcement", "override")
 }
 
 func (doc *policyDocument) setDefaults() {

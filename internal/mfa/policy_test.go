@@ -162,6 +162,21 @@ func TestAPolicyIsWeakerThatAsksForLess(t *testing.T) {
 	}
 }
 
+func TestAFileThatIsNoPolicyIsNotTakenForOne(t *testing.T) {
+	for raw, problem := range map[string]string{
+		`{"required_roles":["super_admin"],"max_hours":4}`: "required_roles: unknown field",
+		`{"mfa_enforcment":{}}`:                            "mfa_enforcment: unknown field",
+		`{"mfa_enforcement":{"required_role":["viewer"]}}`: "mfa_enforcement.required_role: unknown field",
+	} {
+		if _, err := ParsePolicy([]byte(raw)); err == nil || !strings.Contains(err.Error(), problem) {
+			t.Errorf("%s: %v, want %q", raw, err, problem)
+		}
+	}
+	if _, err := ParsePolicy([]byte(`{"mfa_enforcement":{"required_roles":["a"],"their_own":1},"theirs":{}}`)); err != nil {
+		t.Errorf("the product's own fields beside ours: %v", err)
+	}
+}
+
 func TestWhatADocumentLeavesOutHasItsDefault(t *testing.T) {
 	for _, raw := range []string{`{}`, `{"override":{"max_hours":8}}`, `{"mfa_enforcement":{"grace_period_days":3}}`} {
 		p, err := ParsePolicy([]byte(raw))

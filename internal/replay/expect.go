@@ -2,6 +2,7 @@ package replay
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,6 +38,9 @@ func ParseExpect(raw []byte) (*Expect, error) {
 	var keys map[string]jsontext.Value
 	if err := strict.Unmarshal(raw, &keys); err != nil {
 		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("expects nothing; say what must come (records, account, open_incidents, timers or summary), or leave the file out")
 	}
 	e.has = map[string]bool{}
 	for key := range keys {

@@ -56,7 +56,7 @@ func pad(text string, width int) string {
 
 func (r *Report) differences(p *Paper) {
 	for _, u := range r.Unmet {
-		p.line("    %s", p.in(bold, u.Where))
+		p.line("    %s (- wanted, + came)", p.in(bold, u.Where))
 		for _, d := range u.Diff {
 			colour := green
 			if strings.HasPrefix(d, "-") {
@@ -194,7 +194,7 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 	if a.Critical+a.Warning+a.Info == 0 {
 		p.line("nothing was alerted")
 	} else {
-		p.line("alerts: %d critical (these page), %d warning, %d info", a.Critical, a.Warning, a.Info)
+		p.line("incidents and notes, at their loudest: %d critical (page), %d warning, %d info", a.Critical, a.Warning, a.Info)
 	}
 	if left > 0 {
 		p.line("the clock was stopped before %s of the deliveries arrived", replay.Thousands(left))

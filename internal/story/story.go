@@ -78,7 +78,7 @@ type teller struct {
 func (t *teller) chapter(c chapter) {
 	r := c.record
 	if gap := r.At.Sub(t.last); !t.last.IsZero() && gap >= time.Hour {
-		t.line("            %s", t.in(faint, "… "+alert.Span(gap)+" …"))
+		t.line("            %s", t.in(faint, "… "+passed(gap)+" …"))
 	}
 	t.last = r.At
 	if act := t.act(r); act != "" {
@@ -95,12 +95,24 @@ func (t *teller) chapter(c chapter) {
 	}
 }
 
+// passed is how much time went by between two lines.
+func passed(d time.Duration) string {
+	switch d = d.Round(time.Minute); {
+	case d == time.Hour:
+		return "1 hour"
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%d hours", d/time.Hour)
+	default:
+		return alert.Span(d)
+	}
+}
+
 // at writes a line with its time, under a heading for each day.
 func (t *teller) at(when time.Time, text string) {
 	when = when.UTC()
 	if day := when.Format("Mon 2 Jan 2006"); day != t.day {
 		t.day = day
-		t.line("  %s", t.in(faint, day))
+		t.line("  %s", t.in(faint, day+" (UTC)"))
 	}
 	t.line("  %s  %s", when.Format(time.TimeOnly), text)
 }

@@ -69,7 +69,7 @@ func TestWhatIsUnmetIsShownAsADiff(t *testing.T) {
 	r := reportOf(t, "failed-call")
 	r.Unmet = []replay.Unmet{{Where: "timers", Diff: []string{"- 1", "+ 0"}}}
 	r.Line(&Paper{W: &out, ASCII: true}, 12)
-	want := "FAIL failed-call   no alert                                no override, call_failed\n    timers\n      - 1\n      + 0\n"
+	want := "FAIL failed-call   no alert                                no override, call_failed\n    timers (- wanted, + came)\n      - 1\n      + 0\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}

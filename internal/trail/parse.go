@@ -171,7 +171,7 @@ func kindName(k jsontext.Kind) string {
 	case '{':
 		return "an object"
 	default:
-		return "no JSON"
+		return "what is no JSON"
 	}
 }
 
@@ -196,7 +196,7 @@ func (d *delivery) change() (mfa.Change, error) {
 	case d.EventType == "AwsCloudTrailInsight": // about many calls, names none
 		return mfa.Change{Kind: mfa.NotRelevant, EventName: d.EventType, EventID: d.EventID, At: looseTime(d.EventTime)}, nil
 	case d.EventName == "":
-		return mfa.Change{}, errors.New("eventName is missing")
+		return mfa.Change{}, errors.New("eventName is missing, so this is no CloudTrail record, nor an envelope around one")
 	case d.EventSource == "" && !known:
 		return mfa.Change{}, errors.New("eventSource is missing")
 	}

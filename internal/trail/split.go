@@ -81,6 +81,12 @@ func (s *splitter) top() (more bool) {
 		}
 	}
 	s.at = start
+	if s.data[start] != '{' { // no delivery begins like this: one thing a line
+		if s.at = start + bytes.IndexByte(s.data[start:], '\n'); s.at < start {
+			s.at = len(s.data)
+		}
+		return s.yield(Unit{Raw: bytes.TrimSpace(s.data[start:s.at]), Place: s.line(start)})
+	}
 	if !s.value() {
 		return s.broken(start)
 	}
