@@ -295,7 +295,7 @@ func TestWhatIsInAFileIsReadOrToldWithFilePlaceAndProblem(t *testing.T) {
 		},
 		"gzip with a wrong checksum behind a record that is unreadable as well": {
 			string(unreadable),
-			[]string{"Records[0]: good", "Records[1]: error event bad: eventName is missing", "error the gzip file is damaged: gzip: invalid checksum; what could be read before is used"},
+			[]string{"Records[0]: good", "Records[1]: error event bad: eventName is missing, so this is no CloudTrail record, nor an envelope around one", "error the gzip file is damaged: gzip: invalid checksum; what could be read before is used"},
 		},
 		"gzip with garbage behind it": {
 			zipped(t, good) + "garbage behind it", []string{"line 1: good", "error the gzip file is damaged: gzip: invalid header; what could be read before is used"},
@@ -304,7 +304,7 @@ func TestWhatIsInAFileIsReadOrToldWithFilePlaceAndProblem(t *testing.T) {
 
 		"nothing":           {"", []string{"error the input is empty"}},
 		"not JSON":          {"<html>\n", []string{"line 1: error what begins here is no JSON"}},
-		"a word":            {"hello", []string{"line 1: error not a CloudTrail record: want a JSON object, have no JSON"}},
+		"a word":            {"hello", []string{"line 1: error what begins here is no JSON"}},
 		"null":              {"null", []string{"line 1: error not a CloudTrail record: want a JSON object, have null"}},
 		"null for a record": {logOf(good, "null"), []string{"Records[0]: good", "Records[1]: error not a CloudTrail record: want a JSON object, have null"}},
 		"null for Records":  {`{"Records":null}`, []string{"line 1: error Records is null, want a list of records"}},

@@ -171,7 +171,7 @@ func kindName(k jsontext.Kind) string {
 	case '{':
 		return "an object"
 	default:
-		return "what is no JSON"
+		return "no JSON"
 	}
 }
 

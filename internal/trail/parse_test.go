@@ -689,7 +689,7 @@ func TestTheSamplesParseAsFarAsTheyAreWhole(t *testing.T) {
 		"synthetic-thirdparty-AdminDisableUser-eventbridge.json":        mfa.UserChanged,
 		"real-AdminUpdateUserAttributes-lookup-summary-2026-05.json":    "event ed240aa1-2404-4a40-ac48-0abd944ebd94: a row of lookup-events without CloudTrailEvent; ask for the whole output",
 		"doubtful-thirdparty-AdminUpdateUserAttributes-unredacted.json": "eventID is missing",
-		"real-fragment-SignUp-hackingthecloud-2024.json":                "eventName is missing",
+		"real-fragment-SignUp-hackingthecloud-2024.json":                "eventName is missing, so this is no CloudTrail record, nor an envelope around one",
 	} {
 		c, err := Parse(read(t, filepath.Join(shared, "samples", name)))
 		if err != nil && err.Error() != want || err == nil && c.Kind != want {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // The reasons for which a part of an input cannot be taken apart.
@@ -81,11 +83,14 @@ func (s *splitter) top() (more bool) {
 		}
 	}
 	s.at = start
-	if s.data[start] != '{' { // no delivery begins like this: one thing a line
-		if s.at = start + bytes.IndexByte(s.data[start:], '\n'); s.at < start {
-			s.at = len(s.data)
+	if s.data[start] != '{' { // no delivery begins like this, but a number or a word can be told as one
+		end := bytes.IndexByte(s.data[start:], '\n') + start
+		if end < start {
+			end = len(s.data)
 		}
-		return s.yield(Unit{Raw: bytes.TrimSpace(s.data[start:s.at]), Place: s.line(start)})
+		if !jsontext.Value(s.data[start:end]).IsValid() {
+			return s.broken(start)
+		}
 	}
 	if !s.value() {
 		return s.broken(start)

@@ -68,8 +68,8 @@ func TestAnInputIsTakenApart(t *testing.T) {
 		"a byte order mark only": {"\ufeff", []string{`EMPTY`}},
 		"Records is null":        {`{"Records":null}`, []string{`line 1 {"Records":null}`}},
 		"Records in a string":    {`{"eventName":"Records","x":"Records"}`, []string{`line 1 {"eventName":"Records","x":"Records"}`}},
-		"a word":                 {"oops", []string{"line 1 oops"}},
-		"words":                  {"it is not JSON", []string{"line 1 it", "line 1 is", "line 1 not", "line 1 JSON"}},
+		"a word":                 {"oops", []string{"line 1 NO JSON oops"}},
+		"words":                  {"it is not JSON", []string{"line 1 NO JSON it is not JSON"}},
 		"a page of HTML":         {"<html>\n<body>\n", []string{"line 1 NO JSON <html>\n<body>"}},
 
 		// Broken in the middle.
@@ -90,7 +90,7 @@ func TestAnInputIsTakenApart(t *testing.T) {
 		},
 		"a line of garbage":          {"{\"a\":1}\n@@@ {\"x\"\n{\"b\":2}", []string{`line 1 {"a":1}`, "line 2 NO JSON @@@ {\"x\"", `line 3 {"b":2}`}},
 		"garbage at the end":         {`{"a":1} @`, []string{`line 1 {"a":1}`, `line 1 NO JSON @`}},
-		"a word at the end":          {`{"a":1} x`, []string{`line 1 {"a":1}`, `line 1 x`}},
+		"a word at the end":          {`{"a":1} x`, []string{`line 1 {"a":1}`, `line 1 NO JSON x`}},
 		"one bracket too many":       {`{"Records":[{"a":1}]}}`, []string{`Records[0] {"a":1}`, `line 1 NO JSON }`}},
 		"brackets that do not match": {`{"Records":[{"a":[1}]}`, []string{`line 1 NO JSON {"a":[1}]}`}},
 		"an unsound record in a log file is for Parse to refuse": {
