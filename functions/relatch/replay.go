@@ -71,7 +71,7 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
 	return c
 }
 
@@ -255,7 +255,7 @@ func (w *textWriter) record(mfa.Record) error { return nil }
 
 func (w *textWriter) scenario(r *story.Report) error {
 	if len(w.reports) == 0 || w.verbose {
-		r.Tell(&w.paper)
+		r.Tell(&w.paper, w.verbose)
 	} else {
 		r.Line(&w.paper, w.width)
 	}

@@ -8,6 +8,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -412,7 +413,7 @@ func (r *run) deliver(ctx context.Context, d Delivery) error {
 		var seen worker.Seen
 		var err error
 		if d.Err != nil {
-			seen, err = r.audit.Reject(ctx, d.Err)
+			seen, err = r.audit.Reject(ctx, fmt.Errorf("%s: %w", filepath.Base(d.Place), d.Err))
 		} else {
 			seen, err = r.audit.Look(ctx, d.Change)
 		}

@@ -34,9 +34,10 @@ func (r *Report) mark(p *Paper) string {
 	}
 }
 
-// Tell writes the scenario's story and how it ended.
-func (r *Report) Tell(p *Paper) {
-	r.Story.Write(p, r.Name)
+// Tell writes the scenario's story and how it ended. In full, each page comes
+// with what is to be done.
+func (r *Report) Tell(p *Paper, full bool) {
+	r.Story.Write(p, r.Name, full)
 	p.line("  %s %s", r.mark(p), r.ended())
 	r.differences(p)
 	p.line("")

@@ -42,12 +42,12 @@ func (c chapter) alike() string {
 // manyAlike is how many chapters alike are told before the rest is counted.
 const manyAlike = 3
 
-// Write tells the story.
-func (s *Story) Write(p *Paper, name string) {
+// Write tells the story; in full, with what each page says is to be done.
+func (s *Story) Write(p *Paper, name string, full bool) {
 	if name != "" {
 		p.line("%s", p.in(bold, clean(name)))
 	}
-	t := teller{Paper: p, names: s.Names}
+	t := teller{Paper: p, names: s.Names, full: full}
 	for i := 0; i < len(s.chapters); {
 		run := 1
 		for i+run < len(s.chapters) && s.chapters[i+run].alike() == s.chapters[i].alike() {
@@ -71,6 +71,7 @@ func (s *Story) Write(p *Paper, name string) {
 type teller struct {
 	*Paper
 	names map[mfa.Sub]string
+	full  bool
 	day   string
 	last  time.Time
 }
@@ -92,6 +93,11 @@ func (t *teller) chapter(c chapter) {
 	for _, a := range c.alerts {
 		word, colour := loud(a)
 		t.line("            %s %s", t.in(colour, fmt.Sprintf("%-9s", word)), clean(strings.TrimPrefix(afterWord(a.Title), " ")))
+		if t.full && a.Severity == mfa.Critical {
+			for i, step := range a.WhatToDo {
+				t.line("                      %s", t.in(faint, fmt.Sprintf("%d %s", i+1, clean(step))))
+			}
+		}
 	}
 }
 

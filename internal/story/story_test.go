@@ -42,7 +42,7 @@ func TestStoriesReadAsTheGoldenFilesSay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			r, paper := reportOf(t, name), &Paper{W: &out}
-			r.Tell(paper)
+			r.Tell(paper, name == "schedule-deleted")
 			r.Line(paper, len(name))
 			if paper.Err() != nil {
 				t.Fatal(paper.Err())
