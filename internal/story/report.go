@@ -38,6 +38,9 @@ func (r *Report) mark(p *Paper) string {
 // with what is to be done.
 func (r *Report) Tell(p *Paper, full bool) {
 	r.Story.Write(p, r.Name, full)
+	if len(r.Story.chapters) == 0 {
+		p.line("  nothing came that Relatch would act on")
+	}
 	p.line("  %s %s", r.mark(p), r.ended())
 	r.differences(p)
 	p.line("")
