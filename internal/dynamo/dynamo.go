@@ -1,0 +1,349 @@
+// Package dynamo is the port worker.Ledger on a DynamoDB table: the last arrow,
+// Append, and what Decide reads of the journals.
+//
+// It refuses to know what a standing means: it asks a standing whether it is
+// Open and when it is due, so that the sweep can list it, and keeps the rest as
+// bytes. There is no policy, no clock and no user pool here. It never deletes,
+// and nothing expires.
+//
+// A journal is one partition: the standing, a cause key each and an entry each.
+// A user's justifications stand in his journal's partition, the count of an
+// actor and window in one of its own.
+package dynamo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// Client is what the ledger needs of DynamoDB. *dynamodb.Client is one; its own
+// retries are expected.
+type Client interface {
+	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+}
+
+// Ledger is a ledger in one table. It may be used by many at once.
+type Ledger struct {
+	client Client
+	table  string
+}
+
+// New returns the ledger in the table, which is as Table describes it.
+func New(client Client, table string) *Ledger { return &Ledger{client: client, table: table} }
+
+// Load implements worker.Ledger in one round trip. The standing and the key are
+// each read strongly consistent, but not at one instant: whoever appends in
+// between makes the caller's Append a conflict.
+func (l *Ledger) Load(ctx context.Context, journal, key string) (mfa.Standing, bool, error) {
+	keys := []item{itemKey(journal, skStanding)}
+	if key != "" {
+		keys = append(keys, itemKey(journal, causeKey(key)))
+	}
+	found, err := l.read(ctx, keys)
+	if err != nil {
+		return mfa.Standing{}, false, fmt.Errorf("load %s: %w", journal, err)
+	}
+	standing, known := mfa.Standing{Journal: journal}, false
+	for _, it := range found {
+		if it.text(attrSK) != skStanding {
+			known = true
+			continue
+		}
+		if standing, err = it.standing(); err != nil {
+			return mfa.Standing{}, false, fmt.Errorf("load %s: %w", journal, err)
+		}
+	}
+	return standing, known, nil
+}
+
+// Append implements worker.Ledger in one transaction. What DynamoDB cannot keep
+// because it is too large is an error before anything is sent.
+func (l *Ledger) Append(ctx context.Context, s worker.Step) error {
+	journal := s.Standing.Journal
+	standing, err := standingItem(s.Standing)
+	if err != nil {
+		return fmt.Errorf("append to %s: %w", journal, err)
+	}
+	first := l.putNew(standing)
+	if v := s.Standing.Version; v != 0 {
+		first.Put.ConditionExpression = aws.String("version = :version")
+		first.Put.ExpressionAttributeValues = item{":version": number(v)}
+	}
+	// No ClientRequestToken: the SDK makes one for each call, which is the same
+	// in the retries of that call and never in another one.
+	in := &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{first}}
+	if s.Key != "" {
+		in.TransactItems = append(in.TransactItems, l.putNew(itemKey(journal, causeKey(s.Key))))
+	}
+	if s.Entry != nil {
+		entry, err := entryItem(*s.Entry)
+		if err != nil {
+			return fmt.Errorf("append to %s: %w", journal, err)
+		}
+		in.TransactItems = append(in.TransactItems, l.putNew(entry))
+	}
+	switch _, err = l.client.TransactWriteItems(ctx, in); {
+	case err == nil:
+		return nil
+	case conflicts(err):
+		return fmt.Errorf("append to %s at version %d: %w: %w", journal, s.Standing.Version, worker.ErrConflict, err)
+	default:
+		return fmt.Errorf("append to %s: %w", journal, err)
+	}
+}
+
+// putNew puts an item that must not be there yet.
+func (l *Ledger) putNew(it item) types.TransactWriteItem {
+	return types.TransactWriteItem{Put: &types.Put{
+		TableName: &l.table, Item: it, ConditionExpression: aws.String("attribute_not_exists(pk)"),
+	}}
+}
+
+// Entries yields the journal's entries, the oldest first, read strongly
+// consistent. An error ends the sequence.
+func (l *Ledger) Entries(ctx context.Context, journal string) iter.Seq2[mfa.Entry, error] {
+	return func(yield func(mfa.Entry, error) bool) {
+		for it, err := range l.query(ctx, l.partition(journal, prefixEntry)) {
+			entry, err := it.entry(err)
+			if err != nil {
+				yield(mfa.Entry{}, fmt.Errorf("list the entries of %s: %w", journal, err))
+				return
+			}
+			if !yield(entry, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Justify records a justification under its ID, which must not be empty. To
+// record it again is no error, and the first At stands; another justification
+// under the same ID is one.
+func (l *Ledger) Justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) error {
+	journal := mfa.UserJournal(pool, sub)
+	if j.ID == "" {
+		return fmt.Errorf("justify %s: the justification has no ID", journal)
+	}
+	it, err := justificationItem(journal, j)
+	if err != nil {
+		return fmt.Errorf("justify %s: %w", journal, err)
+	}
+	_, err = l.client.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &l.table, Item: it, ConditionExpression: aws.String("attribute_not_exists(pk)"),
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if old, ok := unmet(err); ok {
+		var recorded mfa.Justification
+		if recorded, err = old.justification(nil); err == nil {
+			if recorded.At = j.At; recorded == j {
+				return nil
+			}
+			err = fmt.Errorf("%s is another justification already", j.ID)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("justify %s: %w", journal, err)
+	}
+	return nil
+}
+
+// Justifications implements worker.Ledger. Those of one instant are in the
+// order of their IDs.
+func (l *Ledger) Justifications(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) ([]mfa.Justification, error) {
+	journal := mfa.UserJournal(pool, sub)
+	var all []mfa.Justification
+	for it, err := range l.query(ctx, l.partition(journal, prefixJustification)) {
+		j, err := it.justification(err)
+		if err != nil {
+			return nil, fmt.Errorf("list the justifications of %s: %w", journal, err)
+		}
+		all = append(all, j)
+	}
+	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
+	return all, nil
+}
+
+// Rank implements worker.Ledger. One conditional update adds the user; the
+// condition that he is not there yet makes it safe to repeat.
+func (l *Ledger) Rank(ctx context.Context, key string, sub mfa.Sub) (int, error) {
+	one := &types.AttributeValueMemberS{Value: string(sub)}
+	out, err := l.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &l.table, Key: itemKey(key, skRank),
+		UpdateExpression:    aws.String("SET subs = list_append(if_not_exists(subs, :none), :all)"),
+		ConditionExpression: aws.String("attribute_not_exists(subs) OR (size(subs) < :limit AND NOT contains(subs, :one))"),
+		ExpressionAttributeValues: item{
+			":none": &types.AttributeValueMemberL{Value: []types.AttributeValue{}},
+			":all":  &types.AttributeValueMemberL{Value: []types.AttributeValue{one}},
+			":one":  one, ":limit": number(mfa.MassUsers),
+		},
+		ReturnValues:                        types.ReturnValueAllNew,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	var counted item
+	if old, ok := unmet(err); ok {
+		counted = old
+	} else if err != nil {
+		return 0, fmt.Errorf("count in %s: %w", key, err)
+	} else {
+		counted = out.Attributes
+	}
+	if i := slices.Index(counted.subs(), sub); i >= 0 {
+		return i + 1, nil
+	}
+	return mfa.MassUsers + 1, nil
+}
+
+// Open implements worker.Ledger, those first that are due first. The index lags
+// behind the table, so each standing is read strongly consistent and passed over
+// if it is not open any more; one that was opened a moment ago may be missing.
+// The whole list is taken before the first standing is yielded: whoever lists
+// also appends, which moves what is listed.
+func (l *Ledger) Open(ctx context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standing, error] {
+	return func(yield func(mfa.Standing, error) bool) {
+		keys, err := l.listed(ctx, pool)
+		if err != nil {
+			yield(mfa.Standing{}, fmt.Errorf("list what is open in %s: %w", pool, err))
+			return
+		}
+		for batch := range slices.Chunk(keys, maxBatch) {
+			standings, err := l.standings(ctx, batch)
+			if err != nil {
+				yield(mfa.Standing{}, fmt.Errorf("read what is open in %s: %w", pool, err))
+				return
+			}
+			for _, key := range batch {
+				if s, ok := standings[key.text(attrPK)]; ok && s.Open() && !yield(s, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// listed returns the keys of the standings in the index, each once.
+func (l *Ledger) listed(ctx context.Context, pool mfa.PoolID) ([]item, error) {
+	var keys []item
+	seen := map[string]bool{}
+	for it, err := range l.query(ctx, &dynamodb.QueryInput{
+		TableName: &l.table, IndexName: aws.String(Index), KeyConditionExpression: aws.String("#pool = :pool"),
+		ExpressionAttributeNames:  map[string]string{"#pool": attrPool},
+		ExpressionAttributeValues: item{":pool": text(short(string(pool)))},
+	}) {
+		if err != nil {
+			return nil, err
+		}
+		if pk := it.text(attrPK); !seen[pk] {
+			seen[pk] = true
+			keys = append(keys, item{attrPK: it[attrPK], attrSK: it[attrSK]})
+		}
+	}
+	return keys, nil
+}
+
+func (l *Ledger) standings(ctx context.Context, keys []item) (map[string]mfa.Standing, error) {
+	found, err := l.read(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	standings := make(map[string]mfa.Standing, len(found))
+	for _, it := range found {
+		s, err := it.standing()
+		if err != nil {
+			return nil, err
+		}
+		standings[it.text(attrPK)] = s
+	}
+	return standings, nil
+}
+
+const (
+	// maxBatch is how many items BatchGetItem takes.
+	maxBatch = 100
+	// maxReads is how often a batch is asked for before DynamoDB's leaving some
+	// of it out is an error, and maxWait the longest pause between two times.
+	maxReads = 8
+	maxWait  = 2 * time.Second
+)
+
+// read returns those of at most maxBatch items that exist, in any order.
+func (l *Ledger) read(ctx context.Context, keys []item) ([]item, error) {
+	backoff := retry.NewExponentialJitterBackoff(maxWait)
+	var found []item
+	left := map[string]types.KeysAndAttributes{l.table: {Keys: plain(keys), ConsistentRead: aws.Bool(true)}}
+	for attempt := range maxReads {
+		out, err := l.client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{RequestItems: left})
+		if err != nil {
+			return nil, err
+		}
+		for _, items := range out.Responses {
+			for _, it := range items {
+				found = append(found, it)
+			}
+		}
+		if left = out.UnprocessedKeys; len(left) == 0 {
+			return found, nil
+		}
+		delay, err := backoff.BackoffDelay(attempt, nil)
+		if err != nil {
+			return nil, err
+		}
+		if err := wait(ctx, delay); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("DynamoDB did not return all items")
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// partition asks for a journal's items whose sort key begins so.
+func (l *Ledger) partition(journal, prefix string) *dynamodb.QueryInput {
+	return &dynamodb.QueryInput{
+		TableName: &l.table, ConsistentRead: aws.Bool(true),
+		KeyConditionExpression:    aws.String("pk = :pk AND begins_with(sk, :prefix)"),
+		ExpressionAttributeValues: item{":pk": text(short(journal)), ":prefix": text(prefix)},
+	}
+}
+
+// query yields the items of all pages. An error ends the sequence.
+func (l *Ledger) query(ctx context.Context, in *dynamodb.QueryInput) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
+		for pages := dynamodb.NewQueryPaginator(l.client, in); pages.HasMorePages(); {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, it := range page.Items {
+				if !yield(it, nil) {
+					return
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package dynamo
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/stackflow/relatch/internal/mfa"
+)
+
+// Index is the sparse index of what is open: an item is in it while it has both
+// attributes.
+const Index = "open"
+
+// The attributes. The names stand in expressions too.
+const (
+	attrPK            = "pk"
+	attrSK            = "sk"
+	attrVersion       = "version"
+	attrStanding      = "standing" // as JSON
+	attrPool          = "pool"     // only while the standing is open
+	attrDue           = "due"      // only while the standing is open
+	attrJournal       = "journal"
+	attrNumber        = "number"
+	attrPrev          = "prev"
+	attrHash          = "hash"
+	attrRecord        = "record" // the very bytes that were hashed
+	attrJustification = "justification"
+	attrSubs          = "subs"
+)
+
+// The sort keys.
+const (
+	skStanding          = "standing"
+	skRank              = "rank"
+	prefixEntry         = "entry/"
+	prefixJustification = "justification/"
+)
+
+// Table describes the table, as the tests make it and the template must.
+func Table(name string) *dynamodb.CreateTableInput {
+	attribute := func(name string) types.AttributeDefinition {
+		return types.AttributeDefinition{AttributeName: aws.String(name), AttributeType: types.ScalarAttributeTypeS}
+	}
+	keys := func(hash, sort string) []types.KeySchemaElement {
+		return []types.KeySchemaElement{
+			{AttributeName: aws.String(hash), KeyType: types.KeyTypeHash},
+			{AttributeName: aws.String(sort), KeyType: types.KeyTypeRange},
+		}
+	}
+	return &dynamodb.CreateTableInput{
+		TableName: aws.String(name), BillingMode: types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{attribute(attrPK), attribute(attrSK), attribute(attrPool), attribute(attrDue)},
+		KeySchema:            keys(attrPK, attrSK),
+		GlobalSecondaryIndexes: []types.GlobalSecondaryIndex{{
+			IndexName: aws.String(Index), KeySchema: keys(attrPool, attrDue),
+			Projection: &types.Projection{ProjectionType: types.ProjectionTypeKeysOnly},
+		}},
+	}
+}
+
+// The limits of DynamoDB (Developer Guide, "Quotas in Amazon DynamoDB").
+const (
+	maxItem = 400 * 1024 // bytes of names and values
+	// maxName keeps a name, with what stands before it, below the 1,024 bytes
+	// of a sort key.
+	maxName = 960
+)
+
+// short returns the name, or a hash of one that is too long to be part of a key.
+// No journal begins as the hash does.
+func short(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return "long/" + sum(name)
+}
+
+func causeKey(key string) string {
+	if len(key) <= maxName {
+		return "key/" + key
+	}
+	return "long-key/" + sum(key)
+}
+
+func sum(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:])
+}
+
+// item is one item, or its key.
+type item map[string]types.AttributeValue
+
+func itemKey(partition, sort string) item {
+	return item{attrPK: text(short(partition)), attrSK: text(sort)}
+}
+
+func plain(items []item) []map[string]types.AttributeValue {
+	all := make([]map[string]types.AttributeValue, len(items))
+	for i, it := range items {
+		all[i] = it
+	}
+	return all
+}
+
+func text(s string) *types.AttributeValueMemberS { return &types.AttributeValueMemberS{Value: s} }
+
+func number(n int) *types.AttributeValueMemberN {
+	return &types.AttributeValueMemberN{Value: strconv.Itoa(n)}
+}
+
+// text returns a string attribute, empty if there is none.
+func (it item) text(name string) string {
+	if s, ok := it[name].(*types.AttributeValueMemberS); ok {
+		return s.Value
+	}
+	return ""
+}
+
+// number returns a number attribute.
+func (it item) number(name string) (int, error) {
+	n, ok := it[name].(*types.AttributeValueMemberN)
+	if !ok {
+		return 0, fmt.Errorf("there is no number %s", name)
+	}
+	return strconv.Atoi(n.Value)
+}
+
+// fits returns the item unless it is larger than DynamoDB takes.
+func (it item) fits(what string) (item, error) {
+	size := 0
+	for name, value := range it {
+		size += len(name)
+		switch v := value.(type) {
+		case *types.AttributeValueMemberS:
+			size += len(v.Value)
+		case *types.AttributeValueMemberN:
+			size += len(v.Value) + 1
+		}
+	}
+	if size > maxItem {
+		return nil, fmt.Errorf("the %s has %d bytes, and DynamoDB keeps at most %d", what, size, maxItem)
+	}
+	return it, nil
+}
+
+// standingItem is the standing under its next version.
+func standingItem(s mfa.Standing) (item, error) {
+	s.Version++
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("write the standing: %w", err)
+	}
+	it := itemKey(s.Journal, skStanding)
+	it[attrVersion], it[attrStanding] = number(s.Version), text(string(raw))
+	if pool, ok := poolOf(s.Journal); ok && s.Open() {
+		it[attrPool], it[attrDue] = text(short(pool)), text(due(s)+"/"+short(s.Journal))
+	}
+	return it.fits("standing")
+}
+
+// poolOf returns the pool of a user's journal.
+func poolOf(journal string) (string, bool) {
+	rest, ok := strings.CutPrefix(journal, "user/")
+	pool, _, _ := strings.Cut(rest, "/")
+	return pool, ok && pool != ""
+}
+
+// due is when the next thing is due that the standing is open for. What has no
+// time comes last.
+func due(s mfa.Standing) string {
+	at := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(at) {
+			at = t
+		}
+	}
+	if s.Override != nil {
+		earlier(s.Override.Deadline)
+	}
+	if s.Intention != nil {
+		earlier(s.Intention.LeasedUntil)
+	}
+	earlier(s.NotedAt)
+	return at.UTC().Format(time.RFC3339)
+}
+
+func (it item) standing() (mfa.Standing, error) {
+	var s mfa.Standing
+	if err := json.Unmarshal([]byte(it.text(attrStanding)), &s); err != nil {
+		return mfa.Standing{}, fmt.Errorf("read the standing: %w", err)
+	}
+	return s, nil
+}
+
+func entryItem(e mfa.Entry) (item, error) {
+	// As text an administrator can read it. Only text comes back as the very
+	// bytes; a record is JSON, which is text.
+	if !utf8.Valid(e.Record) {
+		return nil, errors.New("the entry's record is not text")
+	}
+	it := itemKey(e.Journal, fmt.Sprintf("%s%010d", prefixEntry, e.Number))
+	it[attrJournal], it[attrNumber] = text(e.Journal), number(e.Number)
+	it[attrPrev], it[attrHash], it[attrRecord] = text(e.Prev), text(e.Hash), text(string(e.Record))
+	return it.fits("entry")
+}
+
+// entry reads an entry unless there was an error before.
+func (it item) entry(err error) (mfa.Entry, error) {
+	if err != nil {
+		return mfa.Entry{}, err
+	}
+	n, err := it.number(attrNumber)
+	if err != nil {
+		return mfa.Entry{}, fmt.Errorf("read the entry: %w", err)
+	}
+	return mfa.Entry{
+		Journal: it.text(attrJournal), Number: n, Prev: it.text(attrPrev), Hash: it.text(attrHash), Record: []byte(it.text(attrRecord)),
+	}, nil
+}
+
+// justificationItem is keyed by the ID alone, so that a repeat with another time
+// is a repeat.
+func justificationItem(journal string, j mfa.Justification) (item, error) {
+	raw, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("write the justification: %w", err)
+	}
+	it := itemKey(journal, prefixJustification+short(j.ID))
+	it[attrJustification] = text(string(raw))
+	return it.fits("justification")
+}
+
+// justification reads a justification unless there was an error before.
+func (it item) justification(err error) (mfa.Justification, error) {
+	if err != nil {
+		return mfa.Justification{}, err
+	}
+	var j mfa.Justification
+	if err := json.Unmarshal([]byte(it.text(attrJustification)), &j); err != nil {
+		return mfa.Justification{}, fmt.Errorf("read the justification: %w", err)
+	}
+	return j, nil
+}
+
+// subs are the users counted, in the order in which they came.
+func (it item) subs() []mfa.Sub {
+	list, ok := it[attrSubs].(*types.AttributeValueMemberL)
+	if !ok {
+		return nil
+	}
+	subs := make([]mfa.Sub, 0, len(list.Value))
+	for _, v := range list.Value {
+		if s, ok := v.(*types.AttributeValueMemberS); ok {
+			subs = append(subs, mfa.Sub(s.Value))
+		}
+	}
+	return subs
+}
