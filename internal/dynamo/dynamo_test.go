@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/worker"
@@ -29,20 +28,30 @@ var (
 
 func empty(t *testing.T) *Ledger {
 	t.Helper()
-	return New(connect(t, http.DefaultTransport), testTable)
+	return New(strict{connect(t, http.DefaultTransport)}, testTable)
 }
 
 func TestTheLedgerKeepsThePortsContract(t *testing.T) {
+	workertest.Ledger(t, func(t *testing.T) workertest.Book { return book(empty(t)) })
+}
+
+// What happened and was not answered is repeated by the SDK, under the same
+// token, and is done once.
+func TestTheLedgerKeepsThePortsContractWhenResponsesAreLost(t *testing.T) {
 	workertest.Ledger(t, func(t *testing.T) workertest.Book {
-		l, recorded := empty(t), 0
-		return workertest.Book{Ledger: l, Justify: func(t *testing.T, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
-			recorded++
-			j.ID = fmt.Sprint("J-", recorded)
-			if err := l.Justify(t.Context(), pool, sub, j); err != nil {
-				t.Fatal(err)
-			}
-		}}
+		return book(New(connect(t, &forgetful{seen: map[string]bool{}}), testTable))
 	})
+}
+
+func book(l *Ledger) workertest.Book {
+	recorded := 0
+	return workertest.Book{Ledger: l, Justify: func(t *testing.T, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
+		recorded++
+		j.ID = fmt.Sprint("J-", recorded)
+		if err := l.Justify(t.Context(), pool, sub, j); err != nil {
+			t.Fatal(err)
+		}
+	}}
 }
 
 func load(t *testing.T, l *Ledger, journal, key string) (mfa.Standing, bool) {
@@ -182,12 +191,6 @@ func TestLoadAndAppendAreOneRoundTripEach(t *testing.T) {
 	asked("justifications", "Query")
 }
 
-// paged makes the pages of a query small.
-type paged struct {
-	Client
-	limit int32
-}
-
 func TestWhatIsOpenIsListedAcrossPagesByDueTime(t *testing.T) {
 	client := connect(t, http.DefaultTransport)
 	l := New(client, testTable)
@@ -221,6 +224,29 @@ func TestWhatIsOpenIsListedAcrossPagesByDueTime(t *testing.T) {
 	}
 	if !strings.HasSuffix(want[open-1], "u-006") {
 		t.Errorf("the last one is %s, not one without a time", want[open-1])
+	}
+}
+
+func TestAnIndexThatLagsBehindMisleadsNobody(t *testing.T) {
+	client := connect(t, http.DefaultTransport)
+	closed, never := mfa.UserJournal(pool, "closed"), mfa.UserJournal(pool, "never")
+	l := New(lagging{client, []string{closed, never}}, testTable)
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: journal, SignOut: true}})
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: closed, SignOut: true}})
+	mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: closed, Version: 1}})
+	var got []string
+	for s, err := range l.Open(t.Context(), pool) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, s.Journal)
+	}
+	if !slices.Equal(got, []string{journal}) {
+		t.Errorf("listed are %v", got)
+	}
+	// The index itself holds only what is open.
+	if keys, err := New(client, testTable).listed(t.Context(), pool); err != nil || len(keys) != 1 {
+		t.Errorf("the index has %v, %v", keys, err)
 	}
 }
 

@@ -17,6 +17,12 @@ import (
 	"github.com/stackflow/relatch/internal/worker"
 )
 
+// paged makes the pages of a query small.
+type paged struct {
+	Client
+	limit int32
+}
+
 func (p paged) Query(ctx context.Context, in *dynamodb.QueryInput, with ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
 	in.Limit = &p.limit
 	return p.Client.Query(ctx, in, with...)
@@ -121,4 +127,42 @@ func TestDueIsTheEarliestOfWhatIsOpen(t *testing.T) {
 			t.Errorf("due at %s, not at %s", got, want)
 		}
 	}
+}
+
+// lagging has an index that is behind the table: it names each journal twice, and
+// others that are not open any more, or were never written.
+type lagging struct {
+	Client
+	stale []string
+}
+
+func (l lagging) Query(ctx context.Context, in *dynamodb.QueryInput, with ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	out, err := l.Client.Query(ctx, in, with...)
+	if err == nil && in.IndexName != nil {
+		out.Items = append(out.Items, out.Items...)
+		for _, journal := range l.stale {
+			out.Items = append(out.Items, itemKey(journal, skStanding))
+		}
+	}
+	return out, err
+}
+
+// strict refuses reads of the table that are not strongly consistent. DynamoDB
+// Local would not show the difference.
+type strict struct{ Client }
+
+func (s strict) BatchGetItem(ctx context.Context, in *dynamodb.BatchGetItemInput, with ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error) {
+	for _, asked := range in.RequestItems {
+		if !aws.ToBool(asked.ConsistentRead) {
+			return nil, errors.New("a batch is not read strongly consistent")
+		}
+	}
+	return s.Client.BatchGetItem(ctx, in, with...)
+}
+
+func (s strict) Query(ctx context.Context, in *dynamodb.QueryInput, with ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	if in.IndexName == nil && !aws.ToBool(in.ConsistentRead) {
+		return nil, errors.New("a query is not read strongly consistent")
+	}
+	return s.Client.Query(ctx, in, with...)
 }

@@ -11,8 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,9 +75,9 @@ func newClient(endpoint, account string, transport http.RoundTripper) *dynamodb.
 		Credentials: credentials.NewStaticCredentialsProvider(account, "secret", ""),
 		HTTPClient:  &http.Client{Transport: transport},
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxBackoff, o.RateLimiter = 100*time.Millisecond, ratelimit.None
+			o.MaxBackoff, o.RateLimiter = 5*time.Millisecond, ratelimit.None
 		}),
-		// DynamoDB Local sends no checksum.
+		// The SDK warns about the checksums of DynamoDB Local.
 		DisableValidateResponseChecksum: true,
 	})
 }
@@ -130,7 +132,7 @@ func startLocal(jar string) error {
 	}()
 	local.endpoint = "http://127.0.0.1:" + strconv.Itoa(port)
 	// The SDK tries again as long as the connection is refused.
-	patient := func(o *dynamodb.Options) { o.RetryMaxAttempts = 1000 }
+	patient := func(o *dynamodb.Options) { o.RetryMaxAttempts = 100_000 }
 	stop := func() error { return errors.Join(stdin.Close(), <-gone) }
 	if _, err := newClient(local.endpoint, "relatch0", http.DefaultTransport).ListTables(ctx, nil, patient); err != nil {
 		return errors.Join(err, stop())
@@ -171,4 +173,23 @@ func (c *counter) since() []string {
 	calls := c.calls
 	c.calls = nil
 	return calls
+}
+
+// forgetful loses the response to the first attempt of every call: a write has
+// happened, and nobody knows.
+type forgetful struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (f *forgetful) RoundTrip(r *http.Request) (*http.Response, error) {
+	out, err := http.DefaultTransport.RoundTrip(r)
+	id := r.Header.Get("Amz-Sdk-Invocation-Id")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil || f.seen[id] || strings.HasSuffix(r.Header.Get("X-Amz-Target"), "Table") {
+		return out, err
+	}
+	f.seen[id] = true
+	return nil, errors.Join(out.Body.Close(), &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET})
 }
