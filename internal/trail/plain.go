@@ -15,6 +15,9 @@ import (
 // who has the text before him and not our Go types. It wraps err, and is nil if
 // err is; every error but those of the JSON decoder comes back as it is.
 func Plain(err error) error {
+	if err == nil {
+		return nil
+	}
 	var meaning *json.SemanticError
 	var syntax *jsontext.SyntacticError
 	switch {
