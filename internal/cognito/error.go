@@ -1,0 +1,71 @@
+package cognito
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/aws/smithy-go"
+)
+
+// This file alone knows the error codes of Cognito (aws-facts.md section 3).
+// Codes are compared as text: not every operation has every error in its model.
+
+const (
+	userNotFound     = "UserNotFoundException"
+	resourceNotFound = "ResourceNotFoundException"
+	invalidParameter = "InvalidParameterException"
+)
+
+// userFirst are the errors by which a factor cannot be switched on until
+// somebody has done something about the user or the pool: asking again does not
+// help. Throttling, Cognito's own faults and missing permissions are not among them.
+var userFirst = []string{
+	userNotFound, "UserNotConfirmedException", "PasswordResetRequiredException", "OperationNotEnabledException",
+}
+
+// noUser reports whether Cognito knows no such user.
+func noUser(err error) bool { return code(err) == userNotFound }
+
+// noGroup reports whether the pool has no such group. A missing pool has the
+// same code.
+func noGroup(err error) bool {
+	return code(err) == resourceNotFound && !strings.Contains(message(err), "User pool")
+}
+
+// refused reports whether the user must do something before the factor can be
+// switched on.
+func refused(err error) bool {
+	if code(err) == invalidParameter {
+		return unregistered(message(err))
+	}
+	return slices.Contains(userFirst, code(err))
+}
+
+// unregistered knows the texts for a factor that has nothing registered. Every
+// other invalid parameter is a fault of ours.
+func unregistered(text string) bool {
+	switch {
+	case strings.HasPrefix(text, "User has not verified software token mfa"),
+		strings.HasPrefix(text, "User has not set up software token mfa"):
+		return true
+	default:
+		// "User does not have a phone_number set to turn on SMS MFA",
+		// "User does not have delivery config set to turn on SOFTWARE_TOKEN_MFA"
+		return strings.HasPrefix(text, "User does not have ") && strings.Contains(text, " to turn on ")
+	}
+}
+
+func code(err error) string {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+func message(err error) string {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorMessage()
+	}
+	return ""
+}
