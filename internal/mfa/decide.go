@@ -136,6 +136,9 @@ type Decision struct {
 	// LookAt is when a look will decide differently although nothing has
 	// happened meanwhile; zero if never.
 	LookAt time.Time
+	// Count: the user is to be counted among those whom the actor disabled in
+	// the window (ActorKey), and then decided on again with the Rank that he has.
+	Count bool
 	// RetellAt is when a posture that has changed may be told again. It is no
 	// reason to look: it only says when a look is not in vain.
 	RetellAt time.Time
@@ -191,6 +194,7 @@ type look struct {
 	now    time.Time
 	next   Standing // becomes the decision's standing; its slices and pointers are shared until cloned
 	alerts []Alert
+	count  bool // becomes the decision's
 }
 
 // required reports whether the user must have a factor fit for a required
@@ -203,7 +207,7 @@ func (l *look) required() bool {
 }
 
 func (l *look) decision(v Verdict, r Reason) Decision {
-	d := Decision{Verdict: v, Reason: r, Standing: l.next, Alerts: l.alerts}
+	d := Decision{Verdict: v, Reason: r, Standing: l.next, Alerts: l.alerts, Count: l.count}
 	d.LookAt = l.lookAt()
 	// A sign-out that was asked for is done by the next look that may do it.
 	owed := l.next.SignOut && v != Opens && v != Closes && v != Restores

@@ -763,3 +763,24 @@ func TestAnEventTimeInTheFutureDoesNotMakeAnOverrideLonger(t *testing.T) {
 		t.Errorf("deadline %s, want %s", d.Override.Deadline, want)
 	}
 }
+
+func TestOnlyAnAdministratorsDisableThatOpensOrExplainsAnOverrideIsCounted(t *testing.T) {
+	found := but(now(), noted(t0.Add(5*time.Minute)))
+	found.Standing = Decide(found, level(Swept), DefaultPolicy(), t0.Add(20*time.Minute)).Standing
+	for name, c := range map[string]struct {
+		state  State
+		change Change
+		want   bool
+	}{
+		"it opens":                       {now(), off(t0, TOTP), true},
+		"it explains what a sweep found": {found, off(t0, TOTP), true},
+		"it has been counted":            {but(now(), afterMass), off(t0, TOTP), false},
+		"self-service":                   {now(), by(Actor{Type: Self}, off(t0, TOTP)), false},
+		"it takes nothing that matters":  {now(TOTP), off(t0, SMS), false},
+		"it repeats":                     {opened(), off(t0.Add(time.Minute), TOTP), false},
+	} {
+		if d := Decide(c.state, c.change, DefaultPolicy(), t0.Add(30*time.Minute)); d.Count != c.want {
+			t.Errorf("%s: counted is %t, want %t", name, d.Count, c.want)
+		}
+	}
+}

@@ -53,10 +53,13 @@ func (l *look) open(at time.Time, actor Actor, disables int) Decision {
 	return d
 }
 
-// massDisable pages once for an actor who disables many users: by the override
-// of the one who makes them many.
+// massDisable has the user counted, and pages once for an actor who disables
+// many: by the override of the one who makes them many.
 func (l *look) massDisable(o *Override, at time.Time) {
-	if o.Rank == MassUsers {
+	switch {
+	case o.Rank == 0 && o.Actor.Type == Admin && o.Actor.ARN != "":
+		l.count = true
+	case o.Rank == MassUsers:
 		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: StateTriggered, Incident: ActorKey(o.Actor.ARN, at)}))
 	}
 }

@@ -197,8 +197,7 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 		return Seen{}, err
 	}
 	d := mfa.Decide(s, c, w.policy.holds, now)
-	o := s.Standing.Override
-	if known := d.Verdict == mfa.Opens || o != nil && o.Disables == 0 && len(c.Off) > 0; known && c.Actor.Type == mfa.Admin && c.Actor.ARN != "" {
+	if d.Count {
 		if s.Rank, err = w.Ledger.Rank(ctx, mfa.ActorKey(c.Actor.ARN, c.At), c.Sub); err != nil {
 			return Seen{}, fmt.Errorf("count the actor's users: %w", err)
 		}
