@@ -12,11 +12,13 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go"
 )
 
 // The account that moto plays.
@@ -50,6 +52,14 @@ func Start(t *testing.T) aws.Config {
 	}
 	t.Fatal("moto_server does not start")
 	return aws.Config{}
+}
+
+// Lost reports whether the error is that what a test makes exists already. On a
+// busy machine moto, which closes each connection, sometimes does so before its
+// answer has been read; then the SDK asks again, and finds what it made.
+func Lost(err error) bool {
+	e, ok := errors.AsType[smithy.APIError](err)
+	return ok && (strings.Contains(e.ErrorCode(), "Exists") || e.ErrorCode() == "ConflictException")
 }
 
 // Config is that of clients of the server at the endpoint.
