@@ -33,7 +33,7 @@ const startup = time.Minute
 // Start starts a server of the test's own, waits until it answers, and stops it
 // when the test ends. Without moto_server the test is skipped, or fails where
 // RELATCH_SERVERS is "required".
-func Start(t *testing.T) aws.Config {
+func Start(t testing.TB) aws.Config {
 	t.Helper()
 	path, err := exec.LookPath("moto_server")
 	if err != nil {
@@ -70,7 +70,7 @@ func Config(endpoint string) aws.Config {
 	}
 }
 
-func start(t *testing.T, path string) (string, error) {
+func start(t testing.TB, path string) (string, error) {
 	t.Helper()
 	port, err := freePort(t.Context())
 	if err != nil {
