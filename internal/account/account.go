@@ -138,7 +138,7 @@ func (a *Account) User(_ context.Context, id mfa.PoolID, sub mfa.Sub) (mfa.User,
 }
 
 // Pool implements worker.UserPool.
-func (a *Account) Pool(_ context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error) {
+func (a *Account) Pool(_ context.Context, id mfa.PoolID, roles []mfa.Role, _ time.Time) (mfa.Pool, error) {
 	p := a.pools[id]
 	if p == nil {
 		return mfa.Pool{}, fmt.Errorf("ResourceNotFoundException: User pool %s does not exist", id)

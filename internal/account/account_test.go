@@ -197,7 +197,7 @@ func TestARecordedCallChangesThePool(t *testing.T) {
 	a := made(t, File{Pools: []PoolFile{{ID: pool1}}})
 	roles := mfa.DefaultPolicy().RequiredRoles
 	shown := func() mfa.Pool {
-		p, err := a.Pool(t.Context(), pool1, roles)
+		p, err := a.Pool(t.Context(), pool1, roles, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}

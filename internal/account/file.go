@@ -220,7 +220,10 @@ func (f *File) complete() error {
 
 // House is what the worker of this account is told.
 func (f *File) House() mfa.House {
-	h := mfa.House{Guard: f.Guard, OwnRole: f.OwnRole, DeploymentRole: f.DeploymentRole, Observe: f.Mode == "observe"}
+	h := mfa.House{Guard: f.Guard, DeploymentRole: f.DeploymentRole, Observe: f.Mode == "observe"}
+	if f.OwnRole != "" {
+		h.OwnRoles = []string{f.OwnRole}
+	}
 	for _, p := range f.Pools {
 		h.Pools = append(h.Pools, p.ID)
 	}

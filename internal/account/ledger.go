@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/worker"
@@ -16,7 +17,7 @@ import (
 type Ledger struct {
 	journals       map[string]*journal
 	justifications map[string][]mfa.Justification
-	ranks          map[string][]mfa.Sub
+	counts         map[string][]mfa.Sub
 	open           map[mfa.PoolID][]string // the journals that a sweep must look at, sorted
 	steps          int
 }
@@ -31,17 +32,17 @@ type journal struct {
 func NewLedger() *Ledger {
 	return &Ledger{
 		journals: map[string]*journal{}, justifications: map[string][]mfa.Justification{},
-		ranks: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
+		counts: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
 	}
 }
 
 // Load implements worker.Ledger.
-func (l *Ledger) Load(_ context.Context, name, key string) (mfa.Standing, bool, error) {
-	j := l.journals[name]
-	if j == nil {
-		return mfa.Standing{Journal: name}, false, nil
+func (l *Ledger) Load(_ context.Context, q worker.Query) (worker.Loaded, error) {
+	loaded := worker.Loaded{Standing: mfa.Standing{Journal: q.Journal}, Counted: l.counts[q.Count]}
+	if j := l.journals[q.Journal]; j != nil {
+		loaded.Standing, loaded.Known = j.standing, q.Key != "" && j.keys[q.Key]
 	}
-	return j.standing, key != "" && j.keys[key], nil
+	return loaded, nil
 }
 
 // Append implements worker.Ledger.
@@ -55,6 +56,11 @@ func (l *Ledger) Append(_ context.Context, s worker.Step) error {
 		return fmt.Errorf("%w: %s is at version %d, not %d", worker.ErrConflict, s.Standing.Journal, j.standing.Version, s.Standing.Version)
 	case s.Key != "" && j.keys[s.Key]:
 		return fmt.Errorf("%w: %s has the cause key", worker.ErrConflict, s.Standing.Journal)
+	case s.Count != nil && s.Count.Place != len(l.counts[s.Count.Key])+1:
+		return fmt.Errorf("%w: %s has counted %d", worker.ErrConflict, s.Count.Key, len(l.counts[s.Count.Key]))
+	}
+	if s.Count != nil {
+		l.counts[s.Count.Key] = append(slices.Clip(l.counts[s.Count.Key]), s.Count.Sub)
 	}
 	l.journals[s.Standing.Journal] = j
 	j.standing = s.Standing
@@ -106,27 +112,31 @@ func (l *Ledger) justify(pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
 	l.justifications[key] = all
 }
 
-// Rank implements worker.Ledger.
-func (l *Ledger) Rank(_ context.Context, key string, sub mfa.Sub) (int, error) {
-	if i := slices.Index(l.ranks[key], sub); i >= 0 {
-		return i + 1, nil
-	}
-	if len(l.ranks[key]) < mfa.MassUsers {
-		l.ranks[key] = append(l.ranks[key], sub)
-		return len(l.ranks[key]), nil
-	}
-	return mfa.MassUsers + 1, nil
-}
-
-// Open implements worker.Ledger.
+// Open implements worker.Ledger. The list is that of the moment at which it is asked for.
 func (l *Ledger) Open(_ context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standing, error] {
 	return func(yield func(mfa.Standing, error) bool) {
-		for _, name := range l.open[pool] {
-			if !yield(l.journals[name].standing, nil) {
+		for _, name := range l.byDue(pool) {
+			if s := l.journals[name].standing; s.Open() && !yield(s, nil) {
 				return
 			}
 		}
 	}
+}
+
+// never is after everything that is due.
+var never = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// byDue are the open journals of a pool, those first that are due first.
+func (l *Ledger) byDue(pool mfa.PoolID) []string {
+	names := slices.Clone(l.open[pool])
+	due := make(map[string]time.Time, len(names))
+	for _, name := range names {
+		if due[name] = l.journals[name].standing.DueAt(); due[name].IsZero() {
+			due[name] = never
+		}
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return due[a].Compare(due[b]) })
+	return names
 }
 
 // Entries returns a journal's entries, the oldest first.

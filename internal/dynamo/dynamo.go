@@ -35,7 +35,6 @@ type Client interface {
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
 	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
-	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
 }
 
 // Ledger is a ledger in one table. It may be used by many at once.
@@ -47,29 +46,35 @@ type Ledger struct {
 // New returns the ledger in the table, which is as Table describes it.
 func New(client Client, table string) *Ledger { return &Ledger{client: client, table: table} }
 
-// Load implements worker.Ledger in one round trip. The standing and the key are
-// each read strongly consistent, but not at one instant: whoever appends in
-// between makes the caller's Append a conflict.
-func (l *Ledger) Load(ctx context.Context, journal, key string) (mfa.Standing, bool, error) {
-	keys := []item{itemKey(journal, skStanding)}
-	if key != "" {
-		keys = append(keys, itemKey(journal, causeKey(key)))
+// Load implements worker.Ledger in one round trip. The items are each read
+// strongly consistent, but not at one instant: whoever appends in between makes
+// the caller's Append a conflict.
+func (l *Ledger) Load(ctx context.Context, q worker.Query) (worker.Loaded, error) {
+	keys := []item{itemKey(q.Journal, skStanding)}
+	if q.Key != "" {
+		keys = append(keys, itemKey(q.Journal, causeKey(q.Key)))
+	}
+	if q.Count != "" {
+		keys = append(keys, itemKey(q.Count, skCount))
 	}
 	found, err := l.read(ctx, keys)
 	if err != nil {
-		return mfa.Standing{}, false, fmt.Errorf("load %s: %w", journal, err)
+		return worker.Loaded{}, fmt.Errorf("load %s: %w", q.Journal, err)
 	}
-	standing, known := mfa.Standing{Journal: journal}, false
+	loaded := worker.Loaded{Standing: mfa.Standing{Journal: q.Journal}}
 	for _, it := range found {
-		if it.text(attrSK) != skStanding {
-			known = true
-			continue
-		}
-		if standing, err = it.standing(); err != nil {
-			return mfa.Standing{}, false, fmt.Errorf("load %s: %w", journal, err)
+		switch it.text(attrSK) {
+		case skStanding:
+			if loaded.Standing, err = it.standing(); err != nil {
+				return worker.Loaded{}, fmt.Errorf("load %s: %w", q.Journal, err)
+			}
+		case skCount:
+			loaded.Counted = it.subs()
+		default:
+			loaded.Known = true
 		}
 	}
-	return standing, known, nil
+	return loaded, nil
 }
 
 // Append implements worker.Ledger in one transaction. What DynamoDB cannot keep
@@ -98,6 +103,9 @@ func (l *Ledger) Append(ctx context.Context, s worker.Step) error {
 		}
 		in.TransactItems = append(in.TransactItems, l.putNew(entry))
 	}
+	if s.Count != nil {
+		in.TransactItems = append(in.TransactItems, l.count(*s.Count))
+	}
 	switch _, err = l.client.TransactWriteItems(ctx, in); {
 	case err == nil:
 		return nil
@@ -112,6 +120,20 @@ func (l *Ledger) Append(ctx context.Context, s worker.Step) error {
 func (l *Ledger) putNew(it item) types.TransactWriteItem {
 	return types.TransactWriteItem{Put: &types.Put{
 		TableName: &l.table, Item: it, ConditionExpression: aws.String("attribute_not_exists(pk)"),
+	}}
+}
+
+// count gives a user the next place in a count, if it is still the next.
+func (l *Ledger) count(c worker.Count) types.TransactWriteItem {
+	return types.TransactWriteItem{Update: &types.Update{
+		TableName: &l.table, Key: itemKey(c.Key, skCount),
+		UpdateExpression:    aws.String("SET subs = list_append(if_not_exists(subs, :none), :one)"),
+		ConditionExpression: aws.String("size(subs) = :before OR (:before = :zero AND attribute_not_exists(subs))"),
+		ExpressionAttributeValues: item{
+			":none":   &types.AttributeValueMemberL{Value: []types.AttributeValue{}},
+			":one":    &types.AttributeValueMemberL{Value: []types.AttributeValue{text(string(c.Sub))}},
+			":before": number(c.Place - 1), ":zero": number(0),
+		},
 	}}
 }
 
@@ -177,36 +199,6 @@ func (l *Ledger) Justifications(ctx context.Context, pool mfa.PoolID, sub mfa.Su
 	}
 	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
 	return all, nil
-}
-
-// Rank implements worker.Ledger. One conditional update adds the user; the
-// condition that he is not there yet makes it safe to repeat.
-func (l *Ledger) Rank(ctx context.Context, key string, sub mfa.Sub) (int, error) {
-	one := &types.AttributeValueMemberS{Value: string(sub)}
-	out, err := l.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
-		TableName: &l.table, Key: itemKey(key, skRank),
-		UpdateExpression:    aws.String("SET subs = list_append(if_not_exists(subs, :none), :all)"),
-		ConditionExpression: aws.String("attribute_not_exists(subs) OR (size(subs) < :limit AND NOT contains(subs, :one))"),
-		ExpressionAttributeValues: item{
-			":none": &types.AttributeValueMemberL{Value: []types.AttributeValue{}},
-			":all":  &types.AttributeValueMemberL{Value: []types.AttributeValue{one}},
-			":one":  one, ":limit": number(mfa.MassUsers),
-		},
-		ReturnValues:                        types.ReturnValueAllNew,
-		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
-	})
-	var counted item
-	if old, ok := unmet(err); ok {
-		counted = old
-	} else if err != nil {
-		return 0, fmt.Errorf("count in %s: %w", key, err)
-	} else {
-		counted = out.Attributes
-	}
-	if i := slices.Index(counted.subs(), sub); i >= 0 {
-		return i + 1, nil
-	}
-	return mfa.MassUsers + 1, nil
 }
 
 // Open implements worker.Ledger, those first that are due first. The index lags

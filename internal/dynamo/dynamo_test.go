@@ -56,11 +56,11 @@ func book(l *Ledger) workertest.Book {
 
 func load(t *testing.T, l *Ledger, journal, key string) (mfa.Standing, bool) {
 	t.Helper()
-	s, known, err := l.Load(t.Context(), journal, key)
+	loaded, err := l.Load(t.Context(), worker.Query{Journal: journal, Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, known
+	return loaded.Standing, loaded.Known
 }
 
 func mustAppend(t *testing.T, l *Ledger, s worker.Step) {
@@ -179,12 +179,13 @@ func TestLoadAndAppendAreOneRoundTripEach(t *testing.T) {
 		t.Error(err)
 	}
 	asked("a conflict", "TransactWriteItems")
-	for i := range mfa.MassUsers + 2 {
-		if _, err := l.Rank(t.Context(), "actor/1", mfa.Sub(fmt.Sprint(i))); err != nil {
-			t.Fatal(err)
-		}
-		asked("rank", "UpdateItem")
+	counted := worker.Step{Standing: mfa.Standing{Journal: mfa.UserJournal(pool, "u-2")}, Count: &worker.Count{Key: "actor/1", Sub: "u-2", Place: 1}}
+	mustAppend(t, l, counted)
+	asked("append with a count", "TransactWriteItems")
+	if _, err := l.Load(t.Context(), worker.Query{Journal: journal, Key: "e-1", Count: "actor/1"}); err != nil {
+		t.Fatal(err)
 	}
+	asked("load with a count", "BatchGetItem")
 	if _, err := l.Justifications(t.Context(), pool, "u-1"); err != nil {
 		t.Fatal(err)
 	}
@@ -269,33 +270,39 @@ func TestWhatIsListedMayBeChangedMeanwhile(t *testing.T) {
 	}
 }
 
-func TestManyAtOnceKeepTheirRanks(t *testing.T) {
+func TestManyAtOnceGetAPlaceEach(t *testing.T) {
 	l := empty(t)
-	const users = 20
-	var ranks [users]int
+	const users = 12
 	var all sync.WaitGroup
 	for i := range users {
 		all.Go(func() {
-			var err error
-			if ranks[i], err = l.Rank(t.Context(), "actor/1", mfa.Sub(fmt.Sprint(i))); err != nil {
-				t.Error(err)
+			sub := mfa.Sub(fmt.Sprint(i))
+			for { // as the worker does: load and decide again
+				loaded, err := l.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(pool, sub), Count: "actor/1"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				err = l.Append(t.Context(), worker.Step{
+					Standing: loaded.Standing, Count: &worker.Count{Key: "actor/1", Sub: sub, Place: len(loaded.Counted) + 1},
+				})
+				if !errors.Is(err, worker.ErrConflict) {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
 			}
 		})
 	}
 	all.Wait()
-	got := map[int]int{}
-	for i, rank := range ranks {
-		got[rank]++
-		if again, err := l.Rank(t.Context(), "actor/1", mfa.Sub(fmt.Sprint(i))); err != nil || again != rank {
-			t.Errorf("user %d has the rank %d, and then %d, %v", i, rank, again, err)
-		}
+	loaded, err := l.Load(t.Context(), worker.Query{Journal: "user/x/y", Count: "actor/1"})
+	if err != nil {
+		t.Fatal(err)
 	}
-	want := map[int]int{mfa.MassUsers + 1: users - mfa.MassUsers}
-	for rank := 1; rank <= mfa.MassUsers; rank++ {
-		want[rank] = 1
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("how many have each rank (-want +got):\n%s", diff)
+	got := slices.Compact(slices.Sorted(slices.Values(loaded.Counted)))
+	if len(got) != users || len(loaded.Counted) != users {
+		t.Errorf("of %d users who came at once %v are counted", users, loaded.Counted)
 	}
 }
 

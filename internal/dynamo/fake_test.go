@@ -98,16 +98,16 @@ func (r *reluctant) BatchGetItem(_ context.Context, in *dynamodb.BatchGetItemInp
 func TestWhatABatchLeavesOutIsAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &reluctant{}
-		if s, known, err := New(r, testTable).Load(t.Context(), journal, "e-1"); err != nil || s.Version != 7 || !known || r.calls != 3 {
-			t.Errorf("after %d calls: version %d, key known: %t, %v", r.calls, s.Version, known, err)
+		if got, err := New(r, testTable).Load(t.Context(), worker.Query{Journal: journal, Key: "e-1"}); err != nil || got.Standing.Version != 7 || !got.Known || r.calls != 3 {
+			t.Errorf("after %d calls: version %d, key known: %t, %v", r.calls, got.Standing.Version, got.Known, err)
 		}
 		r = &reluctant{never: true}
-		if _, _, err := New(r, testTable).Load(t.Context(), journal, "e-1"); err == nil || r.calls != maxReads {
+		if _, err := New(r, testTable).Load(t.Context(), worker.Query{Journal: journal, Key: "e-1"}); err == nil || r.calls != maxReads {
 			t.Errorf("what never comes is given up after %d calls: %v", r.calls, err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, _, err := New(&reluctant{never: true}, testTable).Load(ctx, journal, "e-1"); !errors.Is(err, context.Canceled) {
+		if _, err := New(&reluctant{never: true}, testTable).Load(ctx, worker.Query{Journal: journal, Key: "e-1"}); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled while it waits: %v", err)
 		}
 	})

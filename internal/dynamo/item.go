@@ -42,7 +42,7 @@ const (
 // The sort keys.
 const (
 	skStanding          = "standing"
-	skRank              = "rank"
+	skCount             = "count"
 	prefixEntry         = "entry/"
 	prefixJustification = "justification/"
 )
@@ -176,22 +176,13 @@ func poolOf(journal string) (string, bool) {
 	return pool, ok && pool != ""
 }
 
-// due is when the next thing is due that the standing is open for. What has no
+// due is when the standing is due, as text in the order of time. What has no
 // time comes last.
 func due(s mfa.Standing) string {
-	at := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
-	earlier := func(t time.Time) {
-		if !t.IsZero() && t.Before(at) {
-			at = t
-		}
+	at := s.DueAt()
+	if at.IsZero() {
+		at = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 	}
-	if s.Override != nil {
-		earlier(s.Override.Deadline)
-	}
-	if s.Intention != nil {
-		earlier(s.Intention.LeasedUntil)
-	}
-	earlier(s.NotedAt)
 	return at.UTC().Format(time.RFC3339)
 }
 

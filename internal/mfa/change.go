@@ -182,6 +182,16 @@ func (c *Change) takes() bool {
 	return len(c.Off) > 0 || c.Masked
 }
 
+// CountKey names the count of the users whom the change's actor disables in the
+// window of its time. It is empty where nobody is counted: the change takes
+// nothing, or no administrator made it.
+func (c *Change) CountKey() string {
+	if !c.takes() || c.Actor.Type != Admin || c.Actor.ARN == "" {
+		return ""
+	}
+	return ActorKey(c.Actor.ARN, c.At)
+}
+
 // poolWide reports whether the change concerns a pool and no one user.
 func (c *Change) poolWide() bool {
 	return c.Kind == PoolChanged || c.Kind == RoleChanged && c.EventName == "DeleteGroup"

@@ -36,7 +36,7 @@ func Decide(s State, c Change, p Policy, now time.Time) Decision {
 		return l.guard()
 	case c.poolWide(), c.Kind == Swept && c.Sub == "":
 		return l.pool()
-	case c.Kind == FactorsChanged && len(c.Off) == 0 && len(c.On) > 0 && c.Actor.Is(s.House.OwnRole):
+	case c.Kind == FactorsChanged && len(c.Off) == 0 && len(c.On) > 0 && s.House.own(c.Actor):
 		return l.ignore(OwnAct)
 	}
 
@@ -83,7 +83,7 @@ func Decide(s State, c Change, p Policy, now time.Time) Decision {
 type House struct {
 	Pools          []PoolID
 	Guard          []string // ARNs of Relatch's own resources
-	OwnRole        string   // the role of reenable
+	OwnRoles       []string // ARNs of the roles of Relatch's own functions
 	DeploymentRole string
 	// Observe: decide, schedule and alert, but neither restore nor sign out.
 	Observe bool
@@ -98,9 +98,9 @@ type State struct {
 	Justifications []Justification
 	// Known: the journal has the cause key already.
 	Known bool
-	// Rank is the user's place among those whom the actor disabled in the
-	// window, counted to MassUsers+1; 0 if nobody counted.
-	Rank int
+	// Counted are the users counted under the change's CountKey, in the order in
+	// which they came; never more than MassUsers.
+	Counted []Sub
 	// TimerMissing: somebody looked for the override's timer and did not find it.
 	TimerMissing bool
 	// Swept are the required roles of the pool that had a complete sweep.
@@ -136,9 +136,9 @@ type Decision struct {
 	// LookAt is when a look will decide differently although nothing has
 	// happened meanwhile; zero if never.
 	LookAt time.Time
-	// Count: the user is to be counted among those whom the actor disabled in
-	// the window (ActorKey), and then decided on again with the Rank that he has.
-	Count bool
+	// Count is the place, from 1, at which the user is to be counted under the
+	// change's CountKey; 0 if he is not.
+	Count int
 	// RetellAt is when a posture that has changed may be told again. It is no
 	// reason to look: it only says when a look is not in vain.
 	RetellAt time.Time
@@ -194,7 +194,7 @@ type look struct {
 	now    time.Time
 	next   Standing // becomes the decision's standing; its slices and pointers are shared until cloned
 	alerts []Alert
-	count  bool // becomes the decision's
+	count  int // becomes the decision's
 }
 
 // required reports whether the user must have a factor fit for a required

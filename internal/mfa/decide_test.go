@@ -44,7 +44,7 @@ func theUser(factors ...Factor) User {
 // now is a state in which the user, last seen with TOTP, has the given factors.
 func now(factors ...Factor) State {
 	return State{
-		House: House{Pools: []PoolID{thePool}, Guard: []string{ruleARN}, OwnRole: ownRole, DeploymentRole: deploys},
+		House: House{Pools: []PoolID{thePool}, Guard: []string{ruleARN}, OwnRoles: []string{ownRole}, DeploymentRole: deploys},
 		Pool:  Pool{Mode: ModeOptional, Factors: []Factor{TOTP, SMS}, PreToken: true},
 		User:  theUser(factors...),
 		Standing: Standing{
@@ -76,8 +76,9 @@ func swept(s *State)      { s.Swept = []Role{"itsm_manager"} }
 func neverHeld(s *State)  { s.Standing.EverHeld, s.Standing.Baseline = false, &Baseline{} }
 func unseen(s *State)     { s.Standing.EverHeld, s.Standing.Baseline = false, nil }
 func young(s *State)      { s.User.CreatedAt = t0.AddDate(0, 0, -3) }
-func mass(s *State)       { s.Rank = MassUsers }
-func afterMass(s *State)  { s.Rank = MassUsers + 1 }
+func mass(s *State)       { s.Counted = []Sub{"a", "b", "c", "d", "e"} }
+func afterMass(s *State)  { s.Counted = []Sub{"a", "b", "c", "d", "e", "f"} }
+func counted(s *State)    { s.Counted = []Sub{"a", "b", "c", "d", "e", theSub} }
 func justified(s *State)  { s.Justifications = []Justification{reasonable()} }
 func lostDevice(s *State) { justified(s); s.Justifications[0].Cause = LostDevice }
 func intended(s *State) {
@@ -770,17 +771,19 @@ func TestOnlyAnAdministratorsDisableThatOpensOrExplainsAnOverrideIsCounted(t *te
 	for name, c := range map[string]struct {
 		state  State
 		change Change
-		want   bool
+		want   int
 	}{
-		"it opens":                       {now(), off(t0, TOTP), true},
-		"it explains what a sweep found": {found, off(t0, TOTP), true},
-		"it has been counted":            {but(now(), afterMass), off(t0, TOTP), false},
-		"self-service":                   {now(), by(Actor{Type: Self}, off(t0, TOTP)), false},
-		"it takes nothing that matters":  {now(TOTP), off(t0, SMS), false},
-		"it repeats":                     {opened(), off(t0.Add(time.Minute), TOTP), false},
+		"it opens":                       {now(), off(t0, TOTP), 1},
+		"it explains what a sweep found": {found, off(t0, TOTP), 1},
+		"the sixth":                      {but(now(), mass), off(t0, TOTP), MassUsers},
+		"nobody counts further":          {but(now(), afterMass), off(t0, TOTP), 0},
+		"it has been counted":            {but(now(), counted), off(t0, TOTP), 0},
+		"self-service":                   {now(), by(Actor{Type: Self}, off(t0, TOTP)), 0},
+		"it takes nothing that matters":  {now(TOTP), off(t0, SMS), 0},
+		"it repeats":                     {opened(), off(t0.Add(time.Minute), TOTP), 0},
 	} {
 		if d := Decide(c.state, c.change, DefaultPolicy(), t0.Add(30*time.Minute)); d.Count != c.want {
-			t.Errorf("%s: counted is %t, want %t", name, d.Count, c.want)
+			t.Errorf("%s: counted at place %d, want %d", name, d.Count, c.want)
 		}
 	}
 }

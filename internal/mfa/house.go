@@ -50,10 +50,13 @@ func names(arn, parameter string) bool {
 	}
 }
 
+// own reports whether the actor is one of Relatch's own functions.
+func (h House) own(a Actor) bool { return slices.ContainsFunc(h.OwnRoles, a.Is) }
+
 // guard decides about a call that touched Relatch's own resources.
 func (l *look) guard() Decision {
 	switch {
-	case l.change.Actor.Is(l.House.OwnRole):
+	case l.House.own(l.change.Actor):
 		return l.ignore(OwnAct)
 	case l.change.Actor.Is(l.House.DeploymentRole):
 		severity := Info

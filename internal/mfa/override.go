@@ -46,7 +46,7 @@ func (l *look) open(at time.Time, actor Actor, disables int) Decision {
 	if kind := l.kind(&o); kind != "" {
 		l.raise(kind, l.severity(&o), overrideIncident(o.ID))
 	}
-	l.massDisable(&o, at)
+	l.massDisable(&o)
 	d := l.decision(Opens, reason)
 	d.Override = shown(&o, "")
 	d.Actions = append(d.Actions, l.timer(&o))
@@ -55,20 +55,32 @@ func (l *look) open(at time.Time, actor Actor, disables int) Decision {
 
 // massDisable has the user counted, and pages once for an actor who disables
 // many: by the override of the one who makes them many.
-func (l *look) massDisable(o *Override, at time.Time) {
-	switch {
-	case o.Rank == 0 && o.Actor.Type == Admin && o.Actor.ARN != "":
-		l.count = true
-	case o.Rank == MassUsers:
-		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: StateTriggered, Incident: ActorKey(o.Actor.ARN, at)}))
+func (l *look) massDisable(o *Override) {
+	if o.Rank == 0 || o.Rank > MassUsers || slices.Contains(l.Counted, l.change.Sub) {
+		return
 	}
+	if l.count = o.Rank; l.count == MassUsers {
+		l.alerts = append(l.alerts, l.House.say(Alert{Kind: MassDisable, Severity: Critical, State: StateTriggered, Incident: l.change.CountKey()}))
+	}
+}
+
+// place is the user's place among those whom the actor disabled in the window,
+// counted to MassUsers+1; 0 if nobody is counted.
+func (l *look) place() int {
+	if l.change.CountKey() == "" {
+		return 0
+	}
+	if i := slices.Index(l.Counted, l.change.Sub); i >= 0 {
+		return i + 1
+	}
+	return min(len(l.Counted), MassUsers) + 1
 }
 
 func (l *look) newOverride(at time.Time, actor Actor) Override {
 	l.next.Number++
 	o := Override{
 		ID: overrideID(l.change.Pool, l.change.Sub, l.next.Number), OpenedAt: at, Deadline: l.deadline(at), SeenAt: l.now,
-		Actor: actor, Roles: l.User.Roles, Required: l.required(), Taken: l.taken(), Before: l.Standing.Baseline, Rank: l.Rank,
+		Actor: actor, Roles: l.User.Roles, Required: l.required(), Taken: l.taken(), Before: l.Standing.Baseline, Rank: l.place(),
 	}
 	if len(o.Taken) == 0 && o.Before != nil {
 		o.Taken = Without(o.Before.Factors, l.User.Factors)
@@ -181,8 +193,8 @@ func (l *look) fold(o *Override) []Action {
 		repeated = o.Disables > 0
 		o.Repeated = o.Repeated || repeated
 		if !repeated {
-			o.Actor, o.Rank = c.Actor, l.Rank
-			l.massDisable(o, c.At)
+			o.Actor, o.Rank = c.Actor, l.place()
+			l.massDisable(o)
 		}
 		if l.earlier(o) {
 			o.Actor, o.OpenedAt = c.Actor, c.At

@@ -126,11 +126,15 @@ func drawStanding(t *rapid.T) Standing {
 	return s
 }
 
+func drawCounted(t *rapid.T) []Sub {
+	return []Sub{"a", "b", theSub, "d", "e", "f"}[:rapid.IntRange(0, MassUsers).Draw(t, "counted")]
+}
+
 func drawState(t *rapid.T) State {
 	s := State{
 		House: now().House, Pool: Pool{Mode: rapid.SampledFrom([]Mode{ModeOptional, ModeOptional, ModeOn, ModeOff}).Draw(t, "mode")},
 		Standing: drawStanding(t), Justifications: drawJustifications(t), Known: rapid.IntRange(0, 9).Draw(t, "known") == 0,
-		Rank: rapid.IntRange(0, MassUsers+1).Draw(t, "rank"), TimerMissing: rapid.Bool().Draw(t, "timer missing"),
+		Counted: drawCounted(t), TimerMissing: rapid.Bool().Draw(t, "timer missing"),
 	}
 	s.House.Observe = rapid.Bool().Draw(t, "observe")
 	if rapid.Bool().Draw(t, "roles were swept") {
@@ -268,7 +272,7 @@ func TestADisabledUsersOverrideIsToldAtInfo(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, c, p, at := drawState(t), drawChange(t), drawPolicy(t), drawTime(t, "now")
 		s.User = User{Sub: theSub, Found: true, Roles: drawRoles(t, "the disabled user's roles"), Factors: drawFactors(t, "and factors")}
-		s.Rank = 0
+		s.Counted = nil
 		if !c.NamesUser() || c.Sub == "" {
 			t.Skip("not about the user")
 		}

@@ -188,6 +188,25 @@ func (s *Standing) Open() bool {
 		len(s.Incidents) > 0 && s.incident(s.Journal) != nil
 }
 
+// DueAt is when the next thing is due that the standing is Open for: a deadline,
+// the end of a lease, a noted loss. It is zero if that has no time.
+func (s *Standing) DueAt() time.Time {
+	var at time.Time
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	if s.Override != nil {
+		earlier(s.Override.Deadline)
+	}
+	if s.Intention != nil {
+		earlier(s.Intention.LeasedUntil)
+	}
+	earlier(s.NotedAt)
+	return at
+}
+
 // UserJournal names the journal of a user.
 func UserJournal(pool PoolID, sub Sub) string { return "user/" + string(pool) + "/" + string(sub) }
 

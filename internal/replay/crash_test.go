@@ -171,10 +171,11 @@ func endingOf(t *testing.T, r Result) ending {
 	}
 	incidents := map[string]bool{}
 	for _, name := range r.Account.Journals() {
-		standing, _, err := r.Account.Load(context.Background(), name, "")
+		loaded, err := r.Account.Load(context.Background(), worker.Query{Journal: name})
 		if err != nil {
 			t.Fatal(err)
 		}
+		standing := loaded.Standing
 		if standing.Intention != nil {
 			t.Errorf("%s: an intention is left unfinished: %+v", name, standing.Intention.Record)
 		}
@@ -227,10 +228,11 @@ func chained(t *testing.T, a *account.Account, journal string) []mfa.Record {
 		}
 		records = append(records, record)
 	}
-	standing, _, err := a.Load(context.Background(), journal, "")
+	loaded, err := a.Load(context.Background(), worker.Query{Journal: journal})
 	if err != nil {
 		t.Fatal(err)
 	}
+	standing := loaded.Standing
 	if standing.Entries != len(records) || standing.Head != prev {
 		t.Errorf("%s: the standing says %d entries and head %q; there are %d and it is %q", journal, standing.Entries, standing.Head, len(records), prev)
 	}
@@ -329,11 +331,11 @@ func (c *crasher) User(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) (mfa.U
 	return c.Users.User(ctx, pool, sub)
 }
 
-func (c *crasher) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error) {
+func (c *crasher) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error) {
 	if err := c.alive(); err != nil {
 		return mfa.Pool{}, err
 	}
-	return c.Users.Pool(ctx, id, roles)
+	return c.Users.Pool(ctx, id, roles, since)
 }
 
 func (c *crasher) Members(ctx context.Context, pool mfa.PoolID, role mfa.Role) iter.Seq2[mfa.Sub, error] {
@@ -369,11 +371,11 @@ func (c *crasher) SignOut(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) err
 	})
 }
 
-func (c *crasher) Load(ctx context.Context, journal, key string) (mfa.Standing, bool, error) {
+func (c *crasher) Load(ctx context.Context, q worker.Query) (worker.Loaded, error) {
 	if err := c.alive(); err != nil {
-		return mfa.Standing{}, false, err
+		return worker.Loaded{}, err
 	}
-	return c.Ledger.Load(ctx, journal, key)
+	return c.Ledger.Load(ctx, q)
 }
 
 func (c *crasher) Append(ctx context.Context, s worker.Step) error {
@@ -395,14 +397,6 @@ func (c *crasher) Justifications(ctx context.Context, pool mfa.PoolID, sub mfa.S
 		return nil, err
 	}
 	return c.Ledger.Justifications(ctx, pool, sub)
-}
-
-func (c *crasher) Rank(ctx context.Context, key string, sub mfa.Sub) (n int, err error) {
-	err = c.write("rank", func() error {
-		n, err = c.Ledger.Rank(ctx, key, sub)
-		return err
-	})
-	return n, err
 }
 
 func (c *crasher) Schedule(ctx context.Context, name string, at time.Time, pool mfa.PoolID, sub mfa.Sub) error {

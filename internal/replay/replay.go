@@ -449,13 +449,13 @@ func (r *run) sweep(ctx context.Context) error {
 		journal := mfa.UserJournal(pool, sub)
 		return !everybody && !touched[journal] && !r.known.dueAt(journal, r.now)
 	}
-	err := r.audit.Sweep(ctx, skip, func(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
+	_, err := r.audit.Sweep(ctx, worker.Round{Skip: skip, Looks: func(pool mfa.PoolID, sub mfa.Sub, seen worker.Seen) {
 		r.told(seen)
 		r.known.set(mfa.UserJournal(pool, sub), seen.LookAt)
 		if sub == "" {
 			r.retells.set(string(pool), seen.RetellAt)
 		}
-	})
+	}})
 	r.known.drop(r.now)
 	r.retells.drop(r.now)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/account"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 func TestEveryScenarioRunsAsExpected(t *testing.T) {
@@ -192,11 +193,11 @@ func TestNoUsernameIsInARecordOrTheLedger(t *testing.T) {
 			for _, e := range r.Account.Entries(journal) {
 				kept.Write(e.Record)
 			}
-			standing, _, err := r.Account.Load(t.Context(), journal, "")
+			loaded, err := r.Account.Load(t.Context(), worker.Query{Journal: journal})
 			if err != nil {
 				t.Fatal(err)
 			}
-			fmt.Fprintf(&kept, "%+v", generic(standing))
+			fmt.Fprintf(&kept, "%+v", generic(loaded.Standing))
 		}
 		fmt.Fprintf(&kept, "%+v", generic(r.Records))
 		for _, u := range r.Users {

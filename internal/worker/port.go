@@ -19,9 +19,10 @@ type UserPool interface {
 	// User returns the user; one who does not exist is a User that is not
 	// Found, not an error.
 	User(context.Context, mfa.PoolID, mfa.Sub) (mfa.User, error)
-	// Pool returns the pool's enforcement. Groups are those of the roles asked
-	// for that exist. A pool that does not exist is an error.
-	Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error)
+	// Pool returns the pool's enforcement as it was at since or later; with the
+	// zero time it may be that of a moment ago. Groups are those of the roles
+	// asked for that exist. A pool that does not exist is an error.
+	Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error)
 	// Members yields the users of a group, in a stable order. A group that does
 	// not exist has none. An error ends the sequence.
 	Members(context.Context, mfa.PoolID, mfa.Role) iter.Seq2[mfa.Sub, error]
@@ -43,21 +44,35 @@ var ErrRefused = errors.New("refused by the user pool")
 
 // Ledger keeps the journals, the justifications and the counts.
 type Ledger interface {
-	// Load returns the standing of a journal, of version 0 if there is none, and
-	// whether the journal has the cause key. An empty key is never known.
-	Load(ctx context.Context, journal, key string) (mfa.Standing, bool, error)
+	// Load returns what is asked for.
+	Load(context.Context, Query) (Loaded, error)
 	// Append takes one step, whole or not at all. ErrConflict means that the
-	// standing is not of the step's version any more, or that the cause key is
-	// known: load and decide again.
+	// standing is not of the step's version any more, that the cause key is
+	// known, or that the count has gone on: load and decide again.
 	Append(context.Context, Step) error
 	// Justifications returns those recorded for the user, in the order of At.
 	Justifications(context.Context, mfa.PoolID, mfa.Sub) ([]mfa.Justification, error)
-	// Rank counts the user among those of the actor and window named by key, and
-	// returns his place, counted to mfa.MassUsers+1. The same user keeps his place.
-	Rank(ctx context.Context, key string, sub mfa.Sub) (int, error)
-	// Open yields the standings of the pool's users that are Open, in a stable
-	// order. An error ends the sequence.
+	// Open yields the standings of the pool's users that are Open, those first
+	// that are DueAt first, and the others in a stable order. An error ends the
+	// sequence.
 	Open(context.Context, mfa.PoolID) iter.Seq2[mfa.Standing, error]
+}
+
+// Query is what Ledger.Load is asked.
+type Query struct {
+	Journal string
+	// Key is a cause key, Count the key of a count; each may be empty.
+	Key, Count string
+}
+
+// Loaded is the answer to a Query.
+type Loaded struct {
+	// Standing is that of the journal, of version 0 if there is none.
+	Standing mfa.Standing
+	// Known: the journal has the cause key. An empty one is never known.
+	Known bool
+	// Counted are the users of the count, in the order of their places.
+	Counted []mfa.Sub
 }
 
 // Step is one transaction on a journal.
@@ -68,6 +83,15 @@ type Step struct {
 	Key string
 	// Entry is appended to the journal, if not nil.
 	Entry *mfa.Entry
+	// Count puts a user into a count, if not nil.
+	Count *Count
+}
+
+// Count gives the user the next place, from 1, of the count of that key.
+type Count struct {
+	Key   string
+	Sub   mfa.Sub
+	Place int
 }
 
 // ErrConflict is returned by Ledger.Append when somebody else was faster.

@@ -11,67 +11,170 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
-// Sweep looks at every user with a required role and at whoever the ledger
-// lists as open, then at each pool. looks tells the caller of every look, and
-// may be nil; skip may leave out users of whom is known that a look changes
-// nothing, and may be nil too. One user's trouble does not keep the others from
-// being looked at: errors are joined.
-func (w *Worker) Sweep(ctx context.Context, skip func(mfa.PoolID, mfa.Sub) bool, looks func(mfa.PoolID, mfa.Sub, Seen)) error {
-	if looks == nil {
-		looks = func(mfa.PoolID, mfa.Sub, Seen) {}
-	}
-	seen, err := w.Refresh(ctx)
-	looks("", "", seen)
-	errs := []error{err}
-	for _, pool := range w.House.Pools {
-		errs = append(errs, w.sweepPool(ctx, pool, skip, looks))
-	}
-	return errors.Join(errs...)
+// SweepEvery is how often the sweep runs.
+const SweepEvery = 15 * time.Minute
+
+// Round is one pass of the sweep. The zero Round looks at everybody, in one go.
+type Round struct {
+	// From is where the pass before stopped; the zero Place begins anew.
+	From Place
+	// Enough is asked before each look whether to stop. Nil never stops.
+	Enough func() bool
+	// Skip may leave out users of whom is known that a look changes nothing.
+	Skip func(mfa.PoolID, mfa.Sub) bool
+	// Looks is told of every look. The policy's look names no pool, a pool's no sub.
+	Looks func(mfa.PoolID, mfa.Sub, Seen)
 }
 
-func (w *Worker) sweepPool(ctx context.Context, pool mfa.PoolID, skip func(mfa.PoolID, mfa.Sub) bool, looks func(mfa.PoolID, mfa.Sub, Seen)) error {
-	standing, _, err := w.Ledger.Load(ctx, mfa.PoolJournal(pool), "")
+// Place is where a pass stopped: at the users of the pool that come after the
+// sub. The zero Place means that it did not stop.
+type Place struct {
+	Pool mfa.PoolID `json:"pool"`
+	Sub  mfa.Sub    `json:"sub,omitempty"`
+	// Failed: somebody in the pool could not be looked at.
+	Failed bool `json:"failed,omitempty"`
+}
+
+// Sweep looks at whoever the ledger lists as open, those first that are due
+// first, then at every user with a required role, and at each pool once all its
+// users have been looked at. A pass that stopped is resumed by another one from
+// the Place that this one returns; what is open comes first in each. One user's
+// trouble does not keep the others from being looked at: errors are joined.
+func (w *Worker) Sweep(ctx context.Context, r Round) (Place, error) {
+	if r.Looks == nil {
+		r.Looks = func(mfa.PoolID, mfa.Sub, Seen) {}
+	}
+	seen, err := w.Refresh(ctx)
+	r.Looks("", "", seen)
+	p := pass{Worker: w, Round: r, errs: []error{err}}
+	for _, id := range w.House.Pools {
+		p.pools = append(p.pools, p.open(ctx, id))
+	}
+	place := p.all(ctx)
+	return place, errors.Join(p.errs...)
+}
+
+// pass is one Round in progress.
+type pass struct {
+	*Worker
+	Round
+	pools []*sweptPool
+	errs  []error
+}
+
+// sweptPool is a pool in a pass.
+type sweptPool struct {
+	id      mfa.PoolID
+	swept   []mfa.Role // as its journal has it
+	listed  []mfa.Sub  // open when the pass began
+	visited map[mfa.Sub]bool
+	failed  bool // not everybody could be looked at
+}
+
+func (p *pass) fail(pool *sweptPool, err error) {
+	pool.failed = true
+	p.errs = append(p.errs, err)
+}
+
+func (p *pass) open(ctx context.Context, id mfa.PoolID) *sweptPool {
+	pool := &sweptPool{id: id, visited: map[mfa.Sub]bool{}}
+	standing, err := p.standing(ctx, mfa.PoolJournal(id))
 	if err != nil {
-		return fmt.Errorf("load the journal of pool %s: %w", pool, err)
+		p.fail(pool, fmt.Errorf("load the journal of pool %s: %w", id, err))
 	}
-	var errs []error
-	visited := map[mfa.Sub]bool{}
-	visit := func(sub mfa.Sub) {
-		if visited[sub] || skip != nil && skip(pool, sub) {
-			return
-		}
-		visited[sub] = true
-		seen, err := w.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool, Sub: sub}, func(s *mfa.State) { s.Swept = standing.Swept })
-		if err != nil && !errors.Is(err, ErrBusy) { // whoever is busy with him sees to him
-			errs = append(errs, fmt.Errorf("sweep user %s: %w", sub, err))
-		}
-		looks(pool, sub, seen)
+	pool.swept = standing.Swept
+	if pool.listed, err = p.listed(ctx, id, func(mfa.Standing) bool { return true }); err != nil {
+		p.fail(pool, err)
 	}
-	for _, role := range w.policy.holds.RequiredRoles {
-		for sub, err := range w.Users.Members(ctx, pool, role) {
-			if err != nil {
-				errs = append(errs, fmt.Errorf("list the members of %s: %w", role, err))
-				break
+	return pool
+}
+
+func (p *pass) all(ctx context.Context) Place {
+	begin := max(0, slices.IndexFunc(p.pools, func(pool *sweptPool) bool { return pool.id == p.From.Pool }))
+	if len(p.pools) > 0 && p.pools[begin].id != p.From.Pool {
+		p.From = Place{Pool: p.pools[begin].id}
+	}
+	for _, pool := range p.pools {
+		for _, sub := range pool.listed {
+			if p.enough(ctx) {
+				return p.From
 			}
-			visit(sub)
+			p.visit(ctx, pool, sub)
 		}
 	}
-	open, err := w.listed(ctx, pool, func(mfa.Standing) bool { return true })
-	errs = append(errs, err)
-	for _, sub := range open {
-		visit(sub)
+	for _, pool := range p.pools[begin:] {
+		if pool.id != p.From.Pool {
+			p.From = Place{Pool: pool.id}
+		}
+		if !p.walk(ctx, pool) {
+			return p.From
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err // not a complete sweep: the posture is counted another time
+	return Place{}
+}
+
+// enough reports whether to stop. Nothing can be looked at when the context has ended.
+func (p *pass) enough(ctx context.Context) bool {
+	return ctx.Err() != nil || p.Enough != nil && p.Enough()
+}
+
+func (p *pass) visit(ctx context.Context, pool *sweptPool, sub mfa.Sub) {
+	if pool.visited[sub] || p.Skip != nil && p.Skip(pool.id, sub) {
+		return
 	}
-	posture, err := w.listed(ctx, pool, func(s mfa.Standing) bool { return s.Posture })
+	pool.visited[sub] = true
+	seen, err := p.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool.id, Sub: sub}, func(s *mfa.State) { s.Swept = pool.swept })
+	if err != nil && !errors.Is(err, ErrBusy) { // whoever is busy with him sees to him
+		p.fail(pool, fmt.Errorf("sweep user %s: %w", sub, err))
+	}
+	p.Looks(pool.id, sub, seen)
+}
+
+// walk looks at the users with a required role in the order of their subs,
+// which does not depend on the order in which Cognito lists them, and then at
+// the pool. It reports whether it came to the end, and leaves in From where not.
+func (p *pass) walk(ctx context.Context, pool *sweptPool) bool {
+	pool.failed = pool.failed || p.From.Failed
+	for _, sub := range p.members(ctx, pool) {
+		if sub <= p.From.Sub {
+			continue
+		}
+		if p.enough(ctx) {
+			p.From.Failed = pool.failed
+			return false
+		}
+		p.visit(ctx, pool, sub)
+		p.From.Sub = sub
+	}
+	if pool.failed {
+		return true // not a complete sweep: the posture is counted another time
+	}
+	posture, err := p.listed(ctx, pool.id, func(s mfa.Standing) bool { return s.Posture })
 	if err != nil {
-		return err
+		p.fail(pool, err)
+		return true
 	}
 	slices.Sort(posture)
-	told, err := w.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool}, func(s *mfa.State) { s.Listed = posture })
-	looks(pool, "", told)
-	return err
+	told, err := p.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool.id}, func(s *mfa.State) { s.Listed = posture })
+	p.Looks(pool.id, "", told)
+	p.errs = append(p.errs, err)
+	return true
+}
+
+// members are the users with a required role, each once, sorted.
+func (p *pass) members(ctx context.Context, pool *sweptPool) []mfa.Sub {
+	var subs []mfa.Sub
+	for _, role := range p.policy.holds.RequiredRoles {
+		for sub, err := range p.Users.Members(ctx, pool.id, role) {
+			if err != nil {
+				p.fail(pool, fmt.Errorf("list the members of %s: %w", role, err))
+				break
+			}
+			subs = append(subs, sub)
+		}
+	}
+	slices.Sort(subs)
+	return slices.Compact(subs)
 }
 
 // listed returns those of the users whom the ledger lists as open that are wanted.
@@ -88,5 +191,30 @@ func (w *Worker) listed(ctx context.Context, pool mfa.PoolID, wanted func(mfa.St
 	return subs, nil
 }
 
-// SweepEvery is how often the sweep runs.
-const SweepEvery = 15 * time.Minute
+// Census is how many overrides have not ended.
+type Census struct {
+	Open         int // all of them
+	Overdue      int // of these, told as overdue
+	Unrestorable int // of these, waiting for their users to enrol
+}
+
+// Census counts what the ledger lists as open.
+func (w *Worker) Census(ctx context.Context) (Census, error) {
+	var c Census
+	for _, pool := range w.House.Pools {
+		for s, err := range w.Ledger.Open(ctx, pool) {
+			switch o := s.Override; {
+			case err != nil:
+				return Census{}, fmt.Errorf("count what is open in %s: %w", pool, err)
+			case o == nil:
+			case o.Unrestorable:
+				c.Open, c.Unrestorable = c.Open+1, c.Unrestorable+1
+			case o.Overdue:
+				c.Open, c.Overdue = c.Open+1, c.Overdue+1
+			default:
+				c.Open++
+			}
+		}
+	}
+	return c, nil
+}

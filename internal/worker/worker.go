@@ -24,8 +24,12 @@ type Worker struct {
 	Ports
 	// Now is the clock, in UTC.
 	Now func() time.Time
+	// Together runs calls that do not depend on each other, and returns when all
+	// have returned. It defaults to running one after the other until one fails.
+	Together func(...func() error) error
 
 	policy *policy
+	recent map[string]bool // cause keys that this process has seen
 }
 
 // policy is what was read last and what holds.
@@ -37,7 +41,7 @@ type policy struct {
 
 // New returns a worker. Until Refresh has been called it goes by the default policy.
 func New(h mfa.House, p Ports, now func() time.Time) *Worker {
-	return &Worker{House: h, Ports: p, Now: now, policy: &policy{holds: mfa.DefaultPolicy()}}
+	return &Worker{House: h, Ports: p, Now: now, policy: &policy{holds: mfa.DefaultPolicy()}, recent: map[string]bool{}}
 }
 
 // WithWriter returns a worker that may write to users: reenable. It shares the
@@ -53,6 +57,8 @@ type Seen struct {
 	// Records are those to be kept: usually one, none for what is of no
 	// interest, two where an unfinished intention was finished on the way.
 	Records []mfa.Record
+	// Heads are where the records stand in the ledger, each at the index of its record.
+	Heads []Head
 	// Verdict and Reason are those of the change itself, also without a record.
 	Verdict mfa.Verdict
 	Reason  mfa.Reason
@@ -60,6 +66,14 @@ type Seen struct {
 	LookAt time.Time
 	// RetellAt is when a look that finds the pool's posture changed may say so.
 	RetellAt time.Time
+}
+
+// Head is the end of a journal after a record was appended; the zero Head means
+// that the record is in no journal.
+type Head struct {
+	Journal string `json:"journal"`
+	Number  int    `json:"number"`
+	Hash    string `json:"hash"`
 }
 
 // ErrBusy means that somebody else is acting on the same journal. Try again
@@ -105,15 +119,17 @@ func (w *Worker) screened(ctx context.Context, c mfa.Change, d mfa.Decision) (Se
 	if err := w.send(ctx, mfa.State{House: w.House}, c, d, now); err != nil {
 		return Seen{}, err
 	}
-	return w.seen(d, mfa.NewRecord(c, d, w.policy.holds, now, nil)), nil
+	return seen(d).with(mfa.NewRecord(c, d, w.policy.holds, now, nil), Head{}), nil
 }
 
-func (w *Worker) seen(d mfa.Decision, records ...mfa.Record) Seen {
-	s := Seen{Verdict: d.Verdict, Reason: d.Reason, LookAt: d.LookAt, RetellAt: d.RetellAt}
-	for _, r := range records {
-		if r.Kept() {
-			s.Records = append(s.Records, r)
-		}
+func seen(d mfa.Decision) Seen {
+	return Seen{Verdict: d.Verdict, Reason: d.Reason, LookAt: d.LookAt, RetellAt: d.RetellAt}
+}
+
+// with adds a record, if it is to be kept.
+func (s Seen) with(r mfa.Record, h Head) Seen {
+	if r.Kept() {
+		s.Records, s.Heads = append(s.Records, r), append(s.Heads, h)
 	}
 	return s
 }
@@ -131,7 +147,7 @@ func (w *Worker) locate(ctx context.Context, sub mfa.Sub) (mfa.PoolID, error) {
 		}
 	}
 	for _, pool := range w.House.Pools {
-		s, _, err := w.Ledger.Load(ctx, mfa.UserJournal(pool, sub), "")
+		s, err := w.standing(ctx, mfa.UserJournal(pool, sub))
 		if err != nil {
 			return "", fmt.Errorf("look for the user's journal in %s: %w", pool, err)
 		}
@@ -145,20 +161,20 @@ func (w *Worker) locate(ctx context.Context, sub mfa.Sub) (mfa.PoolID, error) {
 // look observes, decides and carries out, and does so again when somebody else
 // was faster.
 func (w *Worker) look(ctx context.Context, c mfa.Change, told func(*mfa.State)) (Seen, error) {
-	var finished []mfa.Record
+	var finished Seen // intentions on the way
 	for range attempts {
 		seen, err := w.attempt(ctx, c, told)
-		finished = append(finished, seen.Records...)
+		seen.Records, seen.Heads = append(finished.Records, seen.Records...), append(finished.Heads, seen.Heads...)
 		switch {
 		case errors.Is(err, errFinished), errors.Is(err, ErrConflict):
+			finished = Seen{Records: seen.Records, Heads: seen.Heads}
 		case err != nil:
-			return Seen{Records: finished}, err
+			return Seen{Records: seen.Records, Heads: seen.Heads}, err
 		default:
-			seen.Records = finished
 			return seen, nil
 		}
 	}
-	return Seen{Records: finished}, fmt.Errorf("%w, %d times", ErrConflict, attempts)
+	return finished, fmt.Errorf("%w, %d times", ErrConflict, attempts)
 }
 
 // errFinished: an unfinished intention was finished first; look again.
@@ -168,11 +184,17 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 	now := w.Now()
 	s := mfa.State{House: w.House}
 	told(&s)
+	load := func() error { return w.load(ctx, &s, c) }
+	ahead := w.mayAskAhead(c)
 	var err error
-	if s.Standing, s.Known, err = w.Ledger.Load(ctx, w.House.Journal(c), c.Key); err != nil {
-		return Seen{}, fmt.Errorf("load the journal: %w", err)
+	if ahead {
+		err = w.Together(append(w.sights(ctx, &s, c, now), load)...)
+	} else {
+		err = load()
 	}
-	s.Standing.Journal = w.House.Journal(c)
+	if err != nil {
+		return Seen{}, err
+	}
 	if in := s.Standing.Intention; in != nil {
 		switch {
 		case now.Before(in.LeasedUntil):
@@ -191,44 +213,119 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 	}
 	if s.Known {
 		d := mfa.Decide(s, c, w.policy.holds, now)
-		return w.seen(d, mfa.NewRecord(c, d, w.policy.holds, now, nil)), nil
+		return seen(d).with(mfa.NewRecord(c, d, w.policy.holds, now, nil), Head{}), nil
 	}
-	if err := w.observe(ctx, &s, c, now); err != nil {
+	if !ahead {
+		err = w.together(w.sights(ctx, &s, c, now)...)
+	}
+	if err == nil {
+		err = w.lookForTimer(ctx, &s, c, now)
+	}
+	if err != nil {
 		return Seen{}, err
 	}
-	d := mfa.Decide(s, c, w.policy.holds, now)
-	if d.Count {
-		if s.Rank, err = w.Ledger.Rank(ctx, mfa.ActorKey(c.Actor.ARN, c.At), c.Sub); err != nil {
-			return Seen{}, fmt.Errorf("count the actor's users: %w", err)
-		}
-		d = mfa.Decide(s, c, w.policy.holds, now)
+	return w.carry(ctx, s, c, mfa.Decide(s, c, w.policy.holds, now), now)
+}
+
+// mayAskAhead reports whether what the look depends on can be asked for while
+// the journal is being loaded, which saves a round trip. It is in vain for a
+// duplicate, so not for a cause that this process has seen.
+func (w *Worker) mayAskAhead(c mfa.Change) bool {
+	if w.Together == nil || c.Sub == "" || !c.NamesUser() {
+		return false
 	}
-	return w.carry(ctx, s, c, d, now)
+	if c.Key == "" {
+		return true
+	}
+	seen := w.recent[c.Key]
+	if len(w.recent) >= mostRecent {
+		clear(w.recent)
+	}
+	w.recent[c.Key] = true
+	return !seen
+}
+
+// mostRecent is how many cause keys a process remembers.
+const mostRecent = 10_000
+
+func (w *Worker) together(calls ...func() error) error {
+	if w.Together != nil && len(calls) > 1 {
+		return w.Together(calls...)
+	}
+	for _, call := range calls {
+		if err := call(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// standing loads the standing of a journal, and nothing else.
+func (w *Worker) standing(ctx context.Context, journal string) (mfa.Standing, error) {
+	loaded, err := w.Ledger.Load(ctx, Query{Journal: journal})
+	return loaded.Standing, err
+}
+
+func (w *Worker) load(ctx context.Context, s *mfa.State, c mfa.Change) error {
+	loaded, err := w.Ledger.Load(ctx, Query{Journal: w.House.Journal(c), Key: c.Key, Count: c.CountKey()})
+	if err != nil {
+		return fmt.Errorf("load the journal: %w", err)
+	}
+	s.Standing, s.Known, s.Counted = loaded.Standing, loaded.Known, loaded.Counted
+	s.Standing.Journal = w.House.Journal(c)
+	return nil
 }
 
 // observe adds to the state what the decision about a user or a pool depends on.
-func (w *Worker) observe(ctx context.Context, s *mfa.State, c mfa.Change, now time.Time) (err error) {
+func (w *Worker) observe(ctx context.Context, s *mfa.State, c mfa.Change, now time.Time) error {
+	if err := w.together(w.sights(ctx, s, c, now)...); err != nil {
+		return err
+	}
+	return w.lookForTimer(ctx, s, c, now)
+}
+
+// sights are the looks at what a change concerns, none of which depends on
+// another. A pool that was changed must be seen as it is now.
+func (w *Worker) sights(ctx context.Context, s *mfa.State, c mfa.Change, now time.Time) []func() error {
 	if c.Pool == "" {
 		return nil
 	}
-	roles := w.policy.holds.RequiredRoles
+	ofUser := c.Sub != "" && c.NamesUser()
+	roles, since := w.policy.holds.RequiredRoles, time.Time{}
 	if s.Standing.Pool != nil {
 		roles = mfa.Union(roles, s.Standing.Pool.Groups)
 	}
-	if s.Pool, err = w.Users.Pool(ctx, c.Pool, roles); err != nil {
-		return fmt.Errorf("look at pool %s: %w", c.Pool, err)
+	if !ofUser && c.Kind.Delivered() {
+		since = now
 	}
-	if c.Sub == "" || !c.NamesUser() {
-		return nil
-	}
-	if s.User, err = w.Users.User(ctx, c.Pool, c.Sub); err != nil {
-		return fmt.Errorf("look at the user: %w", err)
-	}
-	if len(c.Off) > 0 || c.Masked || c.Kind == mfa.Justified {
-		if s.Justifications, err = w.Ledger.Justifications(ctx, c.Pool, c.Sub); err != nil {
-			return fmt.Errorf("load the justifications: %w", err)
+	sights := []func() error{func() (err error) {
+		if s.Pool, err = w.Users.Pool(ctx, c.Pool, roles, since); err != nil {
+			return fmt.Errorf("look at pool %s: %w", c.Pool, err)
 		}
+		return nil
+	}}
+	if !ofUser {
+		return sights
 	}
+	sights = append(sights, func() (err error) {
+		if s.User, err = w.Users.User(ctx, c.Pool, c.Sub); err != nil {
+			return fmt.Errorf("look at the user: %w", err)
+		}
+		return nil
+	})
+	if len(c.Off) > 0 || c.Masked || c.Kind == mfa.Justified {
+		sights = append(sights, func() (err error) {
+			if s.Justifications, err = w.Ledger.Justifications(ctx, c.Pool, c.Sub); err != nil {
+				return fmt.Errorf("load the justifications: %w", err)
+			}
+			return nil
+		})
+	}
+	return sights
+}
+
+// lookForTimer looks, in a sweep, whether the timer of the open override stands.
+func (w *Worker) lookForTimer(ctx context.Context, s *mfa.State, c mfa.Change, now time.Time) error {
 	if o := s.Standing.Override; o != nil && c.Kind == mfa.Swept && o.Deadline.After(now) {
 		stands, err := w.Timer.Stands(ctx, mfa.TimerName(o.ID))
 		if err != nil {
@@ -242,50 +339,74 @@ func (w *Worker) observe(ctx context.Context, s *mfa.State, c mfa.Change, now ti
 // carry writes the intention down, acts, and confirms.
 func (w *Worker) carry(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) (Seen, error) {
 	record := mfa.NewRecord(c, d, w.policy.holds, now, nil)
-	next := d.Standing
+	step := Step{Standing: d.Standing, Key: c.Key}
+	if d.Count > 0 {
+		step.Count = &Count{Key: c.CountKey(), Sub: c.Sub, Place: d.Count}
+	}
 	if len(d.Actions) == 0 && len(d.Alerts) == 0 {
-		next.Intention = nil
-		if c.Key == "" && reflect.DeepEqual(next, s.Standing) && !record.Kept() {
-			return w.seen(d), nil
+		step.Standing.Intention = nil
+		if c.Key == "" && reflect.DeepEqual(step.Standing, s.Standing) && !record.Kept() {
+			return seen(d), nil
 		}
-		if err := w.confirm(ctx, next, record, c.Key); err != nil {
+		head, err := w.confirm(ctx, step, record)
+		if err != nil {
 			return Seen{}, err
 		}
-		return w.seen(d, record), nil
+		return seen(d).with(record, head), nil
 	}
-	next.Intention = &mfa.Intention{Record: record, Actions: d.Actions, Alerts: d.Alerts, LeasedUntil: now.Add(mfa.Lease)}
-	if err := w.Ledger.Append(ctx, Step{Standing: next, Key: c.Key}); err != nil {
+	step.Standing.Intention = &mfa.Intention{Record: record, Actions: d.Actions, Alerts: d.Alerts, LeasedUntil: now.Add(mfa.Lease)}
+	if err := w.Ledger.Append(ctx, step); err != nil {
 		return Seen{}, fmt.Errorf("write the intention: %w", err)
 	}
-	outcomes, after, err := w.act(ctx, s, c, d)
-	if err != nil {
-		return Seen{}, err
-	}
-	d.Standing = next
+	d.Standing = step.Standing
 	d.Standing.Version++
-	d = mfa.Settle(s, c, w.policy.holds, now, d, outcomes, after)
-	if err := w.send(ctx, s, c, d, now); err != nil {
+	d, outcomes, err := w.do(ctx, s, c, d, now)
+	if err != nil {
 		return Seen{}, err
 	}
 	record = mfa.NewRecord(c, d, w.policy.holds, now, outcomes)
 	d.Standing.Intention = nil
-	if err := w.confirm(ctx, d.Standing, record, ""); err != nil {
+	head, err := w.confirm(ctx, Step{Standing: d.Standing}, record)
+	if err != nil {
 		return Seen{}, err
 	}
-	return w.seen(d, record), nil
+	return seen(d).with(record, head), nil
 }
 
-// confirm appends the outcome to the journal.
-func (w *Worker) confirm(ctx context.Context, next mfa.Standing, r mfa.Record, key string) error {
-	step := Step{Standing: next, Key: key}
+// do acts and tells. What a restore has to tell depends on what came of it.
+func (w *Worker) do(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) (mfa.Decision, []mfa.Outcome, error) {
+	var outcomes []mfa.Outcome
+	var after mfa.User
+	act := func() (err error) {
+		outcomes, after, err = w.act(ctx, s, c, d)
+		return err
+	}
+	settle := func() mfa.Decision { return mfa.Settle(s, c, w.policy.holds, now, d, outcomes, after) }
+	if d.Verdict != mfa.Restores {
+		if err := w.together(act, func() error { return w.send(ctx, s, c, d, now) }); err != nil {
+			return d, nil, err
+		}
+		return settle(), outcomes, nil
+	}
+	if err := act(); err != nil {
+		return d, nil, err
+	}
+	d = settle()
+	return d, outcomes, w.send(ctx, s, c, d, now)
+}
+
+// confirm takes the step, with the outcome as an entry if it is to be kept.
+func (w *Worker) confirm(ctx context.Context, step Step, r mfa.Record) (Head, error) {
+	var head Head
 	if r.Kept() {
-		standing, entry := next.Append(r)
+		standing, entry := step.Standing.Append(r)
 		step.Standing, step.Entry = standing, &entry
+		head = Head{Journal: entry.Journal, Number: entry.Number, Hash: entry.Hash}
 	}
 	if err := w.Ledger.Append(ctx, step); err != nil {
-		return fmt.Errorf("write the outcome: %w", err)
+		return Head{}, fmt.Errorf("write the outcome: %w", err)
 	}
-	return nil
+	return head, nil
 }
 
 // resume finishes somebody's intention: what it says is done again, under the
@@ -306,20 +427,17 @@ func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, 
 		return Seen{}, err
 	}
 	d := mfa.Decision{Verdict: r.Verdict, Reason: r.Reason, Problem: r.Problem, Override: r.Override, Actions: in.Actions, Alerts: in.Alerts, Standing: leased}
-	outcomes, after, err := w.act(ctx, s, c, d)
+	d, outcomes, err := w.do(ctx, s, c, d, now)
 	if err != nil {
-		return Seen{}, err
-	}
-	d = mfa.Settle(s, c, w.policy.holds, now, d, outcomes, after)
-	if err := w.send(ctx, s, c, d, now); err != nil {
 		return Seen{}, err
 	}
 	r.Actions = outcomes
 	d.Standing.Intention = nil
-	if err := w.confirm(ctx, d.Standing, r, ""); err != nil {
+	head, err := w.confirm(ctx, Step{Standing: d.Standing}, r)
+	if err != nil {
 		return Seen{}, err
 	}
-	return w.seen(d, r), errFinished
+	return seen(d).with(r, head), errFinished
 }
 
 // say finishes what an unfinished restore had to say: its alerts and, if a
@@ -338,10 +456,11 @@ func (w *Worker) say(ctx context.Context, s mfa.State, now time.Time) (Seen, err
 	in.Alerts, in.Record.Alerts, in.Record.Cause, in.LeasedUntil = nil, nil, mfa.RecordCause{Kind: mfa.Due}, now
 	next := s.Standing
 	next.Intention = &in
-	if err := w.confirm(ctx, next, r, ""); err != nil {
+	head, err := w.confirm(ctx, Step{Standing: next}, r)
+	if err != nil {
 		return Seen{}, err
 	}
-	return w.seen(d, r), errFinished
+	return seen(d).with(r, head), errFinished
 }
 
 // handedOn is the record of a restore that somebody else is to do.
@@ -434,14 +553,14 @@ func (w *Worker) send(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Deci
 }
 
 // Refresh reads the policy record. Where it has changed, what that means is
-// decided and told; a record that cannot be used leaves the last good policy,
-// else the defaults, in force.
+// decided and told; a record that cannot be read or used leaves the last good
+// policy, else the defaults, in force.
 func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
-	raw, err := w.Policy.Read(ctx)
-	if err != nil {
-		return Seen{}, fmt.Errorf("read the policy: %w", err)
-	}
-	if w.policy.read && bytes.Equal(raw, w.policy.raw) {
+	raw, unread := w.Policy.Read(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return Seen{}, fmt.Errorf("read the policy: %w", ctx.Err())
+	case unread == nil && w.policy.read && bytes.Equal(raw, w.policy.raw):
 		return Seen{}, nil
 	}
 	last, err := w.lastGood(ctx)
@@ -449,8 +568,10 @@ func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
 		return Seen{}, err
 	}
 	seen, err := w.look(ctx, mfa.Change{Kind: mfa.Swept}, func(s *mfa.State) {
-		r := mfa.Reading{Raw: raw, Last: last}
-		r.Policy, r.Err = mfa.ParsePolicy(raw)
+		r := mfa.Reading{Raw: raw, Last: last, Err: unread}
+		if unread == nil {
+			r.Policy, r.Err = mfa.ParsePolicy(raw)
+		}
 		s.Reading = &r
 	})
 	if err != nil {
@@ -459,7 +580,7 @@ func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
 	if last, err = w.lastGood(ctx); err != nil {
 		return seen, err
 	}
-	*w.policy = policy{read: true, raw: raw, holds: orDefault(last)}
+	*w.policy = policy{read: unread == nil, raw: raw, holds: orDefault(last)}
 	return seen, nil
 }
 
@@ -472,7 +593,7 @@ func orDefault(p mfa.Policy) mfa.Policy {
 
 // lastGood is the newest policy that could be used, the zero Policy if there was none.
 func (w *Worker) lastGood(ctx context.Context) (mfa.Policy, error) {
-	s, _, err := w.Ledger.Load(ctx, mfa.PolicyJournal, "")
+	s, err := w.standing(ctx, mfa.PolicyJournal)
 	if err != nil {
 		return mfa.Policy{}, fmt.Errorf("load the last good policy: %w", err)
 	}

@@ -77,11 +77,11 @@ func (h *house) looks(t *testing.T, w *worker.Worker, c mfa.Change) worker.Seen 
 
 func (h *house) standing(t *testing.T) mfa.Standing {
 	t.Helper()
-	s, _, err := h.Load(t.Context(), mfa.UserJournal(pool, "maria"), "")
+	loaded, err := h.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(pool, "maria")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return loaded.Standing
 }
 
 func (h *house) factors() []mfa.Factor { return h.Users()[0].Factors }

@@ -112,15 +112,15 @@ func userMissing(t *testing.T, a Account) {
 }
 
 func poolShown(t *testing.T, a Account) {
-	got, err := a.Pool(t.Context(), Pool, []mfa.Role{"cloud_admin", "super_admin", "itsm_manager"})
+	got, err := a.Pool(t.Context(), Pool, []mfa.Role{"cloud_admin", "super_admin", "itsm_manager"}, time.Time{})
 	want := mfa.Pool{Mode: mfa.ModeOptional, Factors: []mfa.Factor{mfa.TOTP, mfa.SMS}, PreToken: true, Groups: []mfa.Role{"cloud_admin", "itsm_manager"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("the pool (-arranged +shown), %v:\n%s", err, diff)
 	}
-	if got, err := a.Pool(t.Context(), Pool, nil); err != nil || len(got.Groups) > 0 {
+	if got, err := a.Pool(t.Context(), Pool, nil, time.Time{}); err != nil || len(got.Groups) > 0 {
 		t.Errorf("asked for no groups: %v, %v", got.Groups, err)
 	}
-	if _, err := a.Pool(t.Context(), "us-east-1_NOSUCHPOOL", nil); err == nil {
+	if _, err := a.Pool(t.Context(), "us-east-1_NOSUCHPOOL", nil, time.Time{}); err == nil {
 		t.Error("a pool that does not exist is no error")
 	}
 }

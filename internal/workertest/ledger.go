@@ -44,7 +44,8 @@ func Ledger(t *testing.T, empty func(*testing.T) Book) {
 		"a cause key is known to its own journal only":         ledgerKeys,
 		"open lists what is open, in a stable order, per pool": ledgerOpen,
 		"justifications are in the order of their time":        ledgerJustifications,
-		"a user keeps his rank, and ranks end":                 ledgerRank,
+		"what is due first is listed first":                    ledgerDue,
+		"a count gives each place once":                        ledgerCount,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, empty(t)) })
 	}
@@ -52,11 +53,11 @@ func Ledger(t *testing.T, empty func(*testing.T) Book) {
 
 func load(t *testing.T, l worker.Ledger, journal, key string) (mfa.Standing, bool) {
 	t.Helper()
-	s, known, err := l.Load(t.Context(), journal, key)
+	loaded, err := l.Load(t.Context(), worker.Query{Journal: journal, Key: key})
 	if err != nil {
 		t.Fatalf("load %s: %v", journal, err)
 	}
-	return s, known
+	return loaded.Standing, loaded.Known
 }
 
 func mustAppend(t *testing.T, l worker.Ledger, s worker.Step) {
@@ -281,27 +282,62 @@ func ledgerJustifications(t *testing.T, l Book) {
 	}
 }
 
-func ledgerRank(t *testing.T, l Book) {
-	rank := func(key string, i int) int {
-		n, err := l.Rank(t.Context(), key, mfa.Sub(fmt.Sprint("u-", i)))
+func ledgerDue(t *testing.T, l Book) {
+	at := func(d time.Duration) *mfa.Override { return &mfa.Override{ID: "O-1", Deadline: noon.Add(d)} }
+	for sub, s := range map[mfa.Sub]mfa.Standing{
+		"a": {Override: at(3 * time.Hour)}, "b": {NotedAt: noon.Add(2 * time.Hour)}, "c": {SignOut: true},
+		"d": {Override: at(time.Hour)}, "e": {Override: at(4 * time.Hour), Intention: &mfa.Intention{LeasedUntil: noon}},
+	} {
+		s.Journal = mfa.UserJournal(Pool, sub)
+		mustAppend(t, l, worker.Step{Standing: s})
+	}
+	var want []string
+	for _, sub := range []mfa.Sub{"e", "d", "b", "a", "c"} {
+		want = append(want, mfa.UserJournal(Pool, sub))
+	}
+	if got := opened(t, l, Pool); !slices.Equal(got, want) {
+		t.Errorf("listed are %v, want %v", got, want)
+	}
+}
+
+func ledgerCount(t *testing.T, l Book) {
+	const key = "actor/1"
+	counted := func(key string) []mfa.Sub {
+		loaded, err := l.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(Pool, "u-1"), Count: key})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n
+		return loaded.Counted
 	}
-	for i := 1; i <= mfa.MassUsers+3; i++ {
-		want := min(i, mfa.MassUsers+1)
-		if got := rank("actor/1", i); got != want {
-			t.Errorf("the %d. user has the rank %d", i, got)
+	place := func(sub mfa.Sub, n int) worker.Step {
+		return worker.Step{Standing: mfa.Standing{Journal: mfa.UserJournal(Pool, sub)}, Key: "e-1", Count: &worker.Count{Key: key, Sub: sub, Place: n}}
+	}
+	if got := counted(key); len(got) > 0 {
+		t.Errorf("before anybody is counted: %v", got)
+	}
+	if err := l.Append(t.Context(), place("u-2", 2)); !errors.Is(err, worker.ErrConflict) {
+		t.Errorf("the second place before the first: %v, not ErrConflict", err)
+	}
+	mustAppend(t, l, place("u-1", 1))
+	for _, n := range []int{1, 3} {
+		if err := l.Append(t.Context(), place("u-2", n)); !errors.Is(err, worker.ErrConflict) {
+			t.Errorf("place %d after the first: %v, not ErrConflict", n, err)
 		}
-		if got := rank("actor/1", i); got != want {
-			t.Errorf("the %d. user has the rank %d when asked again", i, got)
-		}
+		unchanged(t, l, mfa.Standing{Journal: mfa.UserJournal(Pool, "u-2")}, "e-1")
 	}
-	if got := rank("actor/1", 3); got != 3 {
-		t.Errorf("the third user has the rank %d in the end", got)
+	mustAppend(t, l, place("u-2", 2))
+	if got := counted(key); !slices.Equal(got, []mfa.Sub{"u-1", "u-2"}) {
+		t.Errorf("counted are %v", got)
 	}
-	if got := rank("actor/2", 9); got != 1 {
-		t.Errorf("the first user of another actor has the rank %d", got)
+	stale := place("u-1", 3)
+	stale.Key = ""
+	if err := l.Append(t.Context(), stale); !errors.Is(err, worker.ErrConflict) {
+		t.Errorf("a stale step with a count: %v, not ErrConflict", err)
+	}
+	if got := counted(key); len(got) != 2 {
+		t.Errorf("a refused step was counted: %v", got)
+	}
+	if got := counted("actor/2"); len(got) > 0 {
+		t.Errorf("of another actor: %v", got)
 	}
 }
