@@ -170,6 +170,11 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 			gone, 2, true,
 		},
 		{
+			"a secondary replica that does not answer is an error",
+			map[string]func(map[string]any) string{"AdminGetUser": failed("OperationNotEnabledException", "")},
+			gone, 2, true,
+		},
+		{
 			"a pool that does not exist is an error",
 			map[string]func(map[string]any) string{"AdminGetUser": failed("ResourceNotFoundException", "User pool does not exist.")},
 			gone, 2, true,
@@ -361,6 +366,14 @@ func TestRefusalsAreToldFromErrors(t *testing.T) {
 		if err == nil || errors.Is(err, worker.ErrRefused) != c.refused {
 			t.Errorf("%s %q: %v", c.code, c.text, err)
 		}
+	}
+}
+
+func TestAUserWhoCannotBeLookedForIsNotRefused(t *testing.T) {
+	f := &fake{answers: map[string]func(map[string]any) string{"ListUsers": failed("OperationNotEnabledException", "")}}
+	err := cognito.NewWriter(serve(t, f), nil).Enable(t.Context(), thePool, theSub, []mfa.Factor{mfa.TOTP}, "")
+	if err == nil || errors.Is(err, worker.ErrRefused) {
+		t.Errorf("%v", err)
 	}
 }
 
