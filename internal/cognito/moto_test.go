@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackflow/relatch/internal/cognito"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -88,6 +89,30 @@ func TestWhatAnAdministratorDoesOverTheWireShows(t *testing.T) {
 		if err != nil || got.Found != step.want.Found || got.Enabled != step.want.Enabled || len(got.Factors) != len(step.want.Factors) {
 			t.Errorf("%s: %+v, %v", step.name, got, err)
 		}
+	}
+}
+
+func TestAChangedPoolOverTheWireShowsSinceTheChange(t *testing.T) {
+	config := mototest.Start(t)
+	h := arrange(t, config, nil, workertest.World{Pools: []mfa.PoolID{workertest.Pool}, Groups: []mfa.Role{"cloud_admin"}})
+	id, roles := h.pools[workertest.Pool].id, []mfa.Role{"cloud_admin"}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	users := cognito.New(h.admin, cognito.Options{Now: func() time.Time { return now }})
+	before := must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))
+	must[*sdk.SetUserPoolMfaConfigOutput](t, "switch off")(h.admin.SetUserPoolMfaConfig(t.Context(), &sdk.SetUserPoolMfaConfigInput{
+		UserPoolId: new(string(id)), MfaConfiguration: types.UserPoolMfaTypeOff,
+	}))
+	must[*sdk.DeleteGroupOutput](t, "delete group")(h.admin.DeleteGroup(t.Context(), &sdk.DeleteGroupInput{UserPoolId: new(string(id)), GroupName: new("cloud_admin")}))
+	now = now.Add(time.Second)
+	if diff := cmp.Diff(before, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))); diff != "" || before.Mode != mfa.ModeOptional {
+		t.Errorf("the pool as it was: %+v\n%s", before, diff)
+	}
+	after := must[mfa.Pool](t, "look")(users.PoolSince(t.Context(), id, roles, now))
+	if after.Mode != mfa.ModeOff || len(after.Groups) > 0 {
+		t.Errorf("since the change: %+v", after)
+	}
+	if diff := cmp.Diff(after, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))); diff != "" {
+		t.Errorf("then (-since +then):\n%s", diff)
 	}
 }
 

@@ -301,6 +301,39 @@ func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 	}
 }
 
+func TestAPoolSinceAMomentIsNotOlder(t *testing.T) {
+	f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"ON"}`), "DescribeUserPool": always(`{"UserPool":{}}`)}}
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	now := start
+	users := cognito.New(serve(t, f), cognito.Options{Now: func() time.Time { return now }})
+	for _, c := range []struct {
+		at, since time.Duration // after the start
+		want      int
+	}{
+		{0, -time.Second, 1},
+		{time.Second, 0, 1},                // a look at that very moment is one since
+		{2 * time.Second, time.Second, 2},  // too old, though within PoolFor
+		{3 * time.Second, time.Second, 2},  // the look of second 2 will do
+		{31 * time.Second, time.Second, 2}, // for 30 seconds
+		{32 * time.Second, time.Second, 3}, // but not longer
+		{33 * time.Second, time.Minute, 7}, // ahead of the clock: none will do
+	} {
+		now = start.Add(c.at)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, err := users.PoolSince(t.Context(), thePool, nil, start.Add(c.since)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := f.count("GetUserPoolMfaConfig"); n != c.want {
+			t.Errorf("at %s, since %s: %d looks, not %d", c.at, c.since, n, c.want)
+		}
+	}
+}
+
 func TestAnErrorIsNotKept(t *testing.T) {
 	f := &fake{answers: map[string]func(map[string]any) string{"DescribeUserPool": always(`{"UserPool":{}}`), "GetUserPoolMfaConfig": failed("InternalErrorException", "")}}
 	users := cognito.New(serve(t, f), cognito.Options{Now: time.Now})
