@@ -133,13 +133,13 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 		err     bool
 	}{
 		{
-			"a local user in two calls and one for the second page of groups, with unknown factors left out",
-			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": groups},
+			"a local user in two calls, one for the second page of groups and one for TOTP, with unknown factors left out",
+			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": groups, "AdminGetUserAuthFactors": configured(`["PASSWORD","SOFTWARE_TOKEN"]`)},
 			mfa.User{
 				Sub: theSub, Found: true, Username: "maria", Enabled: true, CreatedAt: created, Roles: []mfa.Role{"cloud_admin", "itsm_manager"},
 				Factors: []mfa.Factor{mfa.TOTP, mfa.SMS, mfa.Email}, Preferred: mfa.SMS,
 			},
-			3, false,
+			4, false,
 		},
 		{
 			"a federated user, found by the filter",
@@ -442,7 +442,7 @@ func TestReadsDoNotStarveAReenable(t *testing.T) {
 		"AdminGetUser": always(local), "AdminListGroupsForUser": always(`{}`), "AdminSetUserMFAPreference": always(`{}`),
 	}}
 	client, limits := serve(t, f), cognito.NewLimits(0.001, 10)
-	users, writer := cognito.New(client, cognito.Options{Limits: limits}), cognito.NewWriter(client, limits)
+	users, writer := cognito.New(client, cognito.Options{ListedOnly: true, Limits: limits}), cognito.NewWriter(client, limits)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := users.User(ctx, thePool, theSub); err != nil {
