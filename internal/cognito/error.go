@@ -1,27 +1,37 @@
 package cognito
 
 import (
+	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // This file alone knows the error codes of Cognito (aws-facts.md section 3).
 // Codes are compared as text: not every operation has every error in its model.
 
 const (
-	userNotFound     = "UserNotFoundException"
-	resourceNotFound = "ResourceNotFoundException"
-	invalidParameter = "InvalidParameterException"
+	userNotFound        = "UserNotFoundException"
+	resourceNotFound    = "ResourceNotFoundException"
+	invalidParameter    = "InvalidParameterException"
+	operationNotEnabled = "OperationNotEnabledException"
 )
 
 // userFirst are the errors by which a factor cannot be switched on until
 // somebody has done something about the user or the pool: asking again does not
 // help. Throttling, Cognito's own faults and missing permissions are not among them.
 var userFirst = []string{
-	userNotFound, "UserNotConfirmedException", "PasswordResetRequiredException", "OperationNotEnabledException",
+	userNotFound, "UserNotConfirmedException", "PasswordResetRequiredException", operationNotEnabled,
+}
+
+// unavailable are the errors by which an operation does not exist, is not there
+// for the pool or the Region, or is not allowed to this role.
+var unavailable = []string{
+	"UnknownOperationException", "UnsupportedOperationException", operationNotEnabled, "AccessDeniedException",
 }
 
 // noUser reports whether Cognito knows no such user.
@@ -54,6 +64,23 @@ func unregistered(text string) bool {
 		// "User does not have delivery config set to turn on SOFTWARE_TOKEN_MFA"
 		return strings.HasPrefix(text, "User does not have ") && strings.Contains(text, " to turn on ")
 	}
+}
+
+// unanswered reports whether the service does not answer the operation at all,
+// so that asking again soon does not help.
+func unanswered(err error) bool {
+	return slices.Contains(unavailable, code(err)) || noErrorDocument(err)
+}
+
+// noErrorDocument knows how moto 5.2 says that it does not have an operation:
+// status 500 with a page. Cognito's own faults have a code.
+func noErrorDocument(err error) bool {
+	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok || answer.HTTPStatusCode() != http.StatusInternalServerError {
+		return false
+	}
+	_, page := errors.AsType[*json.SyntaxError](err)
+	return page
 }
 
 func code(err error) string {

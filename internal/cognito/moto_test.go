@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sdk "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackflow/relatch/internal/cognito"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -91,6 +92,30 @@ func TestWhatAnAdministratorDoesOverTheWireShows(t *testing.T) {
 	}
 }
 
+func TestAChangedPoolOverTheWireShowsSinceTheChange(t *testing.T) {
+	config := mototest.Start(t)
+	h := arrange(t, config, nil, workertest.World{Pools: []mfa.PoolID{workertest.Pool}, Groups: []mfa.Role{"cloud_admin"}})
+	id, roles := h.pools[workertest.Pool].id, []mfa.Role{"cloud_admin"}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	users := cognito.New(h.admin, cognito.Options{Now: func() time.Time { return now }})
+	before := must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))
+	must[*sdk.SetUserPoolMfaConfigOutput](t, "switch off")(h.admin.SetUserPoolMfaConfig(t.Context(), &sdk.SetUserPoolMfaConfigInput{
+		UserPoolId: new(string(id)), MfaConfiguration: types.UserPoolMfaTypeOff,
+	}))
+	must[*sdk.DeleteGroupOutput](t, "delete group")(h.admin.DeleteGroup(t.Context(), &sdk.DeleteGroupInput{UserPoolId: new(string(id)), GroupName: new("cloud_admin")}))
+	now = now.Add(time.Second)
+	if diff := cmp.Diff(before, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))); diff != "" || before.Mode != mfa.ModeOptional {
+		t.Errorf("the pool as it was: %+v\n%s", before, diff)
+	}
+	after := must[mfa.Pool](t, "look")(users.PoolSince(t.Context(), id, roles, now))
+	if after.Mode != mfa.ModeOff || len(after.Groups) > 0 {
+		t.Errorf("since the change: %+v", after)
+	}
+	if diff := cmp.Diff(after, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))); diff != "" {
+		t.Errorf("then (-since +then):\n%s", diff)
+	}
+}
+
 // switchOff switches TOTP off in words of its own: the SDK leaves "Enabled" out
 // when it is false, and moto, unlike Cognito, then changes nothing.
 func switchOff(t *testing.T, config aws.Config, pool, username string) error {
@@ -139,7 +164,7 @@ func arrange(t *testing.T, config aws.Config, usernames []types.UsernameAttribut
 	admin := sdk.NewFromConfig(config)
 	client := sdk.NewFromConfig(config, func(o *sdk.Options) { o.HTTPClient = &http.Client{Transport: phones{t: t, admin: admin}} })
 	h := &house{
-		t: t, admin: admin, users: cognito.New(client, cognito.Options{Now: time.Now, Limits: cognito.NewLimits(1, 1)}), writer: cognito.NewWriter(client, cognito.NewLimits(1, 1)),
+		t: t, admin: admin, users: cognito.New(client, cognito.Options{ListedOnly: true, Now: time.Now, Limits: cognito.NewLimits(1, 1)}), writer: cognito.NewWriter(client, cognito.NewLimits(1, 1)),
 		pools: map[mfa.PoolID]pool{}, subs: map[mfa.Sub]mfa.Sub{}, people: map[mfa.Sub]workertest.Resident{}, began: time.Now(),
 	}
 	for _, id := range w.Pools {

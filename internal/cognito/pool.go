@@ -20,12 +20,19 @@ import (
 type shown struct {
 	turn chan struct{}
 	pool mfa.Pool
-	at   time.Time // zero: not looked at yet
+	at   time.Time // before the first call of the look; zero: not looked at yet
 }
 
 // Pool implements worker.UserPool. The pool may be as it was up to PoolFor ago.
 // An error is not kept.
 func (u *Users) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error) {
+	return u.PoolSince(ctx, id, roles, time.Time{})
+}
+
+// PoolSince is Pool by a look that began, by the clock Now, at since or later:
+// of many who ask since the same moment only the first one asks Cognito. The
+// zero time is any.
+func (u *Users) PoolSince(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error) {
 	if u.now == nil || u.poolFor < 0 {
 		return u.look(ctx, id, roles)
 	}
@@ -36,7 +43,7 @@ func (u *Users) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.
 	case <-ctx.Done():
 		return mfa.Pool{}, fmt.Errorf("get pool: %w", ctx.Err())
 	}
-	if now := u.now(); s.at.IsZero() || now.Sub(s.at) >= u.poolFor {
+	if now := u.now(); s.at.IsZero() || s.at.Before(since) || now.Sub(s.at) >= u.poolFor {
 		pool, err := u.look(ctx, id, roles)
 		if err != nil {
 			return mfa.Pool{}, err

@@ -23,6 +23,7 @@ import (
 // Reader is what Users needs of Cognito's client.
 type Reader interface {
 	AdminGetUser(context.Context, *cognito.AdminGetUserInput, ...func(*cognito.Options)) (*cognito.AdminGetUserOutput, error)
+	AdminGetUserAuthFactors(context.Context, *cognito.AdminGetUserAuthFactorsInput, ...func(*cognito.Options)) (*cognito.AdminGetUserAuthFactorsOutput, error)
 	AdminListGroupsForUser(context.Context, *cognito.AdminListGroupsForUserInput, ...func(*cognito.Options)) (*cognito.AdminListGroupsForUserOutput, error)
 	ListUsers(context.Context, *cognito.ListUsersInput, ...func(*cognito.Options)) (*cognito.ListUsersOutput, error)
 	ListUsersInGroup(context.Context, *cognito.ListUsersInGroupInput, ...func(*cognito.Options)) (*cognito.ListUsersInGroupOutput, error)
@@ -36,8 +37,15 @@ type Options struct {
 	// PoolFor is how long a pool is shown as it was when it was looked at. It
 	// defaults to 30 s; below zero a pool is looked at every time.
 	PoolFor time.Duration
-	// Now is the clock by which PoolFor is measured; without one, pools are
-	// looked at every time.
+	// ListedOnly takes a TOTP that is listed as switched on at its word. Otherwise
+	// AdminGetUserAuthFactors is asked about every user who has one, and a TOTP
+	// without a registered secret is not shown. A pool for which the service does
+	// not answer that (an older one, a secondary replica, a role without the
+	// permission) is not asked about again for an hour; meanwhile, too, a listed
+	// TOTP is taken at its word.
+	ListedOnly bool
+	// Now is the clock by which PoolFor and that hour are measured; without one,
+	// everything is asked every time.
 	Now func() time.Time
 	// Limits defaults to none.
 	Limits *Limits
@@ -45,13 +53,15 @@ type Options struct {
 
 // Users implements worker.UserPool. Its methods may be called concurrently.
 type Users struct {
-	client  Reader
-	limits  *Limits
-	poolFor time.Duration
-	now     func() time.Time
+	client     Reader
+	limits     *Limits
+	poolFor    time.Duration
+	listedOnly bool
+	now        func() time.Time
 
-	mu    sync.Mutex
-	pools map[string]*shown // by pool and roles
+	mu         sync.Mutex
+	pools      map[string]*shown        // by pool and roles
+	unanswered map[mfa.PoolID]time.Time // when AdminGetUserAuthFactors was not answered
 }
 
 // New makes Users of a client of the pools' Region.
@@ -59,11 +69,14 @@ func New(client Reader, o Options) *Users {
 	if o.PoolFor == 0 {
 		o.PoolFor = 30 * time.Second
 	}
-	return &Users{client: client, limits: o.Limits, poolFor: o.PoolFor, now: o.Now, pools: map[string]*shown{}}
+	return &Users{
+		client: client, limits: o.Limits, poolFor: o.PoolFor, listedOnly: o.ListedOnly, now: o.Now,
+		pools: map[string]*shown{}, unanswered: map[mfa.PoolID]time.Time{},
+	}
 }
 
 // User implements worker.UserPool: one round trip for a user whom Cognito finds
-// by the sub, and two more for another one.
+// by the sub, two more for another one, and one more for one with TOTP.
 func (u *Users) User(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) (mfa.User, error) {
 	user, err := u.named(ctx, pool, sub, string(sub))
 	if err != nil || user.Found {
@@ -78,8 +91,8 @@ func (u *Users) User(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) (mfa.Use
 }
 
 // named returns the user of that username if it has the sub: a username may be
-// anything, also another user's sub. One who is deleted between the two calls
-// is not Found.
+// anything, also another user's sub. One who is deleted between the calls is not
+// Found.
 func (u *Users) named(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, username string) (mfa.User, error) {
 	var (
 		user               *cognito.AdminGetUserOutput
@@ -108,12 +121,16 @@ func (u *Users) named(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, usernam
 	case rolesErr != nil:
 		return mfa.User{Sub: sub}, fmt.Errorf("list the user's groups: %w", rolesErr)
 	}
-	return mfa.User{
+	shown := mfa.User{
 		Sub: sub, Found: true, Username: value(user.Username), Enabled: user.Enabled,
 		Federated: user.UserStatus == types.UserStatusTypeExternalProvider,
 		CreatedAt: value(user.UserCreateDate).UTC(), Roles: roles,
 		Factors: factors(user.UserMFASettingList), Preferred: settings[value(user.PreferredMfaSetting)],
-	}, nil
+	}
+	if slices.Contains(shown.Factors, mfa.TOTP) {
+		return u.withoutEmptyTOTP(ctx, pool, username, shown)
+	}
+	return shown, nil
 }
 
 // roles are the user's groups in the order of their names; Cognito's has no

@@ -133,13 +133,13 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 		err     bool
 	}{
 		{
-			"a local user in two calls and one for the second page of groups, with unknown factors left out",
-			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": groups},
+			"a local user in two calls, one for the second page of groups and one for TOTP, with unknown factors left out",
+			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": groups, "AdminGetUserAuthFactors": configured(`["PASSWORD","SOFTWARE_TOKEN"]`)},
 			mfa.User{
 				Sub: theSub, Found: true, Username: "maria", Enabled: true, CreatedAt: created, Roles: []mfa.Role{"cloud_admin", "itsm_manager"},
 				Factors: []mfa.Factor{mfa.TOTP, mfa.SMS, mfa.Email}, Preferred: mfa.SMS,
 			},
-			3, false,
+			4, false,
 		},
 		{
 			"a federated user, found by the filter",
@@ -167,6 +167,11 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 		{
 			"groups that cannot be listed are an error",
 			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": failed("InternalErrorException", "")},
+			gone, 2, true,
+		},
+		{
+			"a secondary replica that does not answer is an error",
+			map[string]func(map[string]any) string{"AdminGetUser": failed("OperationNotEnabledException", "")},
 			gone, 2, true,
 		},
 		{
@@ -296,6 +301,39 @@ func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 	}
 }
 
+func TestAPoolSinceAMomentIsNotOlder(t *testing.T) {
+	f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"ON"}`), "DescribeUserPool": always(`{"UserPool":{}}`)}}
+	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	now := start
+	users := cognito.New(serve(t, f), cognito.Options{Now: func() time.Time { return now }})
+	for _, c := range []struct {
+		at, since time.Duration // after the start
+		want      int
+	}{
+		{0, -time.Second, 1},
+		{time.Second, 0, 1},                // a look at that very moment is one since
+		{2 * time.Second, time.Second, 2},  // too old, though within PoolFor
+		{3 * time.Second, time.Second, 2},  // the look of second 2 will do
+		{31 * time.Second, time.Second, 2}, // for 30 seconds
+		{32 * time.Second, time.Second, 3}, // but not longer
+		{33 * time.Second, time.Minute, 7}, // ahead of the clock: none will do
+	} {
+		now = start.Add(c.at)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if _, err := users.PoolSince(t.Context(), thePool, nil, start.Add(c.since)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := f.count("GetUserPoolMfaConfig"); n != c.want {
+			t.Errorf("at %s, since %s: %d looks, not %d", c.at, c.since, n, c.want)
+		}
+	}
+}
+
 func TestAnErrorIsNotKept(t *testing.T) {
 	f := &fake{answers: map[string]func(map[string]any) string{"DescribeUserPool": always(`{"UserPool":{}}`), "GetUserPoolMfaConfig": failed("InternalErrorException", "")}}
 	users := cognito.New(serve(t, f), cognito.Options{Now: time.Now})
@@ -364,6 +402,14 @@ func TestRefusalsAreToldFromErrors(t *testing.T) {
 	}
 }
 
+func TestAUserWhoCannotBeLookedForIsNotRefused(t *testing.T) {
+	f := &fake{answers: map[string]func(map[string]any) string{"ListUsers": failed("OperationNotEnabledException", "")}}
+	err := cognito.NewWriter(serve(t, f), nil).Enable(t.Context(), thePool, theSub, []mfa.Factor{mfa.TOTP}, "")
+	if err == nil || errors.Is(err, worker.ErrRefused) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestThrottlingIsTriedAgainByTheClient(t *testing.T) {
 	for _, code := range []string{"TooManyRequestsException", "LimitExceededException", "InternalErrorException"} {
 		calls := 0
@@ -396,7 +442,7 @@ func TestReadsDoNotStarveAReenable(t *testing.T) {
 		"AdminGetUser": always(local), "AdminListGroupsForUser": always(`{}`), "AdminSetUserMFAPreference": always(`{}`),
 	}}
 	client, limits := serve(t, f), cognito.NewLimits(0.001, 10)
-	users, writer := cognito.New(client, cognito.Options{Limits: limits}), cognito.NewWriter(client, limits)
+	users, writer := cognito.New(client, cognito.Options{ListedOnly: true, Limits: limits}), cognito.NewWriter(client, limits)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := users.User(ctx, thePool, theSub); err != nil {

@@ -55,12 +55,12 @@ func (w *Writer) Enable(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, facto
 	err := w.onUser(ctx, pool, sub, func(username string) error {
 		in.Username = &username
 		_, err := call(ctx, w.limits, userResourceUpdate, w.client.AdminSetUserMFAPreference, &in)
+		if refused(err) {
+			return fmt.Errorf("%w: %w", worker.ErrRefused, err)
+		}
 		return err
 	})
-	switch {
-	case refused(err):
-		return fmt.Errorf("set MFA preference: %w: %w", worker.ErrRefused, err)
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("set MFA preference: %w", err)
 	}
 	return nil

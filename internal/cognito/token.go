@@ -1,0 +1,73 @@
+package cognito
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	cognito "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+
+	"github.com/stackflow/relatch/internal/mfa"
+)
+
+// unaskedFor is how long AdminGetUserAuthFactors is not asked about a pool for
+// which it was not answered.
+const unaskedFor = time.Hour
+
+// withoutEmptyTOTP returns the user, whose TOTP is listed as switched on, without
+// it if he has no secret for it.
+func (u *Users) withoutEmptyTOTP(ctx context.Context, pool mfa.PoolID, username string, user mfa.User) (mfa.User, error) {
+	has, err := u.hasToken(ctx, pool, username)
+	switch {
+	case noUser(err):
+		return mfa.User{Sub: user.Sub}, nil
+	case err != nil:
+		return mfa.User{Sub: user.Sub}, fmt.Errorf("get the user's registered factors: %w", err)
+	case has:
+		return user, nil
+	}
+	user.Factors = mfa.Without(user.Factors, []mfa.Factor{mfa.TOTP})
+	if user.Preferred == mfa.TOTP {
+		user.Preferred = ""
+	}
+	return user, nil
+}
+
+// hasToken reports whether the user has a TOTP secret. That a ConfiguredUserAuthFactors without SOFTWARE_TOKEN means
+// none is an inference from AWS's example, not verified (aws-facts.md sections 3
+// and 10). An answer that leaves the list out says nothing, nor does a service
+// that does not answer: then the listing stands.
+func (u *Users) hasToken(ctx context.Context, pool mfa.PoolID, username string) (bool, error) {
+	if u.listedOnly || u.unasked(pool) {
+		return true, nil
+	}
+	out, err := call(ctx, u.limits, userRead, u.client.AdminGetUserAuthFactors, &cognito.AdminGetUserAuthFactorsInput{UserPoolId: new(string(pool)), Username: &username})
+	switch {
+	case unanswered(err):
+		u.leave(pool)
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	configured := out.ConfiguredUserAuthFactors
+	return configured == nil || slices.Contains(configured, types.AuthFactorTypeSoftwareToken), nil
+}
+
+func (u *Users) unasked(pool mfa.PoolID) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at, ok := u.unanswered[pool]
+	return ok && u.now().Sub(at) < unaskedFor
+}
+
+// leave leaves the pool unasked from now on.
+func (u *Users) leave(pool mfa.PoolID) {
+	if u.now == nil {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.unanswered[pool] = u.now()
+}
