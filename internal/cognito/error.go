@@ -1,14 +1,11 @@
 package cognito
 
 import (
-	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // This file alone knows the error codes of Cognito (aws-facts.md section 3).
@@ -69,18 +66,7 @@ func unregistered(text string) bool {
 // unanswered reports whether the service does not answer the operation at all,
 // so that asking again soon does not help.
 func unanswered(err error) bool {
-	return slices.Contains(unavailable, code(err)) || noErrorDocument(err)
-}
-
-// noErrorDocument knows how moto 5.2 says that it does not have an operation:
-// status 500 with a page. Cognito's own faults have a code.
-func noErrorDocument(err error) bool {
-	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
-	if !ok || answer.HTTPStatusCode() != http.StatusInternalServerError {
-		return false
-	}
-	_, page := errors.AsType[*json.SyntaxError](err)
-	return page
+	return slices.Contains(unavailable, code(err))
 }
 
 func code(err error) string {

@@ -98,20 +98,20 @@ func TestAChangedPoolOverTheWireShowsSinceTheChange(t *testing.T) {
 	id, roles := h.pools[workertest.Pool].id, []mfa.Role{"cloud_admin"}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	users := cognito.New(h.admin, cognito.Options{Now: func() time.Time { return now }})
-	before := must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))
+	before := must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles, time.Time{}))
 	must[*sdk.SetUserPoolMfaConfigOutput](t, "switch off")(h.admin.SetUserPoolMfaConfig(t.Context(), &sdk.SetUserPoolMfaConfigInput{
 		UserPoolId: new(string(id)), MfaConfiguration: types.UserPoolMfaTypeOff,
 	}))
 	must[*sdk.DeleteGroupOutput](t, "delete group")(h.admin.DeleteGroup(t.Context(), &sdk.DeleteGroupInput{UserPoolId: new(string(id)), GroupName: new("cloud_admin")}))
 	now = now.Add(time.Second)
-	if diff := cmp.Diff(before, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))); diff != "" || before.Mode != mfa.ModeOptional {
+	if diff := cmp.Diff(before, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles, time.Time{}))); diff != "" || before.Mode != mfa.ModeOptional {
 		t.Errorf("the pool as it was: %+v\n%s", before, diff)
 	}
-	after := must[mfa.Pool](t, "look")(users.PoolSince(t.Context(), id, roles, now))
+	after := must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles, now))
 	if after.Mode != mfa.ModeOff || len(after.Groups) > 0 {
 		t.Errorf("since the change: %+v", after)
 	}
-	if diff := cmp.Diff(after, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles))); diff != "" {
+	if diff := cmp.Diff(after, must[mfa.Pool](t, "look")(users.Pool(t.Context(), id, roles, time.Time{}))); diff != "" {
 		t.Errorf("then (-since +then):\n%s", diff)
 	}
 }
@@ -292,9 +292,9 @@ func (h *house) User(ctx context.Context, id mfa.PoolID, sub mfa.Sub) (mfa.User,
 	return u, nil
 }
 
-func (h *house) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error) {
+func (h *house) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error) {
 	id, _ = h.names(id, "")
-	return h.users.Pool(ctx, id, roles)
+	return h.users.Pool(ctx, id, roles, since)
 }
 
 func (h *house) Members(ctx context.Context, id mfa.PoolID, role mfa.Role) iter.Seq2[mfa.Sub, error] {

@@ -23,16 +23,10 @@ type shown struct {
 	at   time.Time // before the first call of the look; zero: not looked at yet
 }
 
-// Pool implements worker.UserPool. The pool may be as it was up to PoolFor ago.
-// An error is not kept.
-func (u *Users) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error) {
-	return u.PoolSince(ctx, id, roles, time.Time{})
-}
-
-// PoolSince is Pool by a look that began, by the clock Now, at since or later:
-// of many who ask since the same moment only the first one asks Cognito. The
-// zero time is any.
-func (u *Users) PoolSince(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error) {
+// Pool implements worker.UserPool: the pool is as it was up to PoolFor ago, but
+// not before since by the clock Now. Of many who ask at once only the first one
+// asks Cognito. An error is not kept.
+func (u *Users) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error) {
 	if u.now == nil || u.poolFor < 0 {
 		return u.look(ctx, id, roles)
 	}

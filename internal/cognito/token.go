@@ -35,10 +35,11 @@ func (u *Users) withoutEmptyTOTP(ctx context.Context, pool mfa.PoolID, username 
 	return user, nil
 }
 
-// hasToken reports whether the user has a TOTP secret. That a ConfiguredUserAuthFactors without SOFTWARE_TOKEN means
-// none is an inference from AWS's example, not verified (aws-facts.md sections 3
-// and 10). An answer that leaves the list out says nothing, nor does a service
-// that does not answer: then the listing stands.
+// hasToken reports whether the user has a TOTP secret. That a list of
+// ConfiguredUserAuthFactors without SOFTWARE_TOKEN means none is an inference from
+// AWS's example, not verified (aws-facts.md sections 3 and 10). An empty list
+// says nothing, since a user who can sign in at all has a factor there, nor does
+// a service that does not answer: then the listing stands.
 func (u *Users) hasToken(ctx context.Context, pool mfa.PoolID, username string) (bool, error) {
 	if u.listedOnly || u.unasked(pool) {
 		return true, nil
@@ -52,7 +53,7 @@ func (u *Users) hasToken(ctx context.Context, pool mfa.PoolID, username string) 
 		return false, err
 	}
 	configured := out.ConfiguredUserAuthFactors
-	return configured == nil || slices.Contains(configured, types.AuthFactorTypeSoftwareToken), nil
+	return len(configured) == 0 || slices.Contains(configured, types.AuthFactorTypeSoftwareToken), nil
 }
 
 func (u *Users) unasked(pool mfa.PoolID) bool {

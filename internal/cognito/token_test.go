@@ -8,12 +8,8 @@ import (
 	"testing"
 	"time"
 
-	sdk "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
-
 	"github.com/stackflow/relatch/internal/cognito"
 	"github.com/stackflow/relatch/internal/mfa"
-	"github.com/stackflow/relatch/internal/mototest"
-	"github.com/stackflow/relatch/internal/workertest"
 )
 
 // listing is a user with what is listed as switched on, and what he has
@@ -44,10 +40,11 @@ func TestATOTPWithoutASecretIsNotShown(t *testing.T) {
 		{"with a secret", both, totp, configured(`["PASSWORD","SOFTWARE_TOKEN"]`), false, []mfa.Factor{mfa.TOTP, mfa.SMS}, mfa.TOTP, 1},
 		{"without one", both, totp, configured(`["PASSWORD","SMS_OTP"]`), false, []mfa.Factor{mfa.SMS}, "", 1},
 		{"without one, another factor preferred", both, "SMS_MFA", configured(`["PASSWORD","SMS_OTP"]`), false, []mfa.Factor{mfa.SMS}, mfa.SMS, 1},
-		{"nothing registered at all", `["SOFTWARE_TOKEN_MFA"]`, totp, configured(`[]`), false, nil, "", 1},
+		{"without anything else either", `["SOFTWARE_TOKEN_MFA"]`, totp, configured(`["PASSWORD"]`), false, nil, "", 1},
+		{"an empty list says nothing", both, totp, configured(`[]`), false, []mfa.Factor{mfa.TOTP, mfa.SMS}, mfa.TOTP, 1},
 		{"an answer without the list says nothing", both, totp, always(`{"Username":"maria"}`), false, []mfa.Factor{mfa.TOTP, mfa.SMS}, mfa.TOTP, 1},
 		{"without TOTP nothing is asked", `["SMS_MFA"]`, "SMS_MFA", configured(`[]`), false, []mfa.Factor{mfa.SMS}, mfa.SMS, 0},
-		{"switched off", both, totp, configured(`[]`), true, []mfa.Factor{mfa.TOTP, mfa.SMS}, mfa.TOTP, 0},
+		{"switched off", both, totp, configured(`["PASSWORD"]`), true, []mfa.Factor{mfa.TOTP, mfa.SMS}, mfa.TOTP, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := listing(c.listed, c.preferred, c.registered)
@@ -124,7 +121,7 @@ func TestASecretThatCannotBeAskedForNowIsAnError(t *testing.T) {
 		if u, err := users.User(t.Context(), thePool, theSub); err == nil || u.Found {
 			t.Errorf("%s: %+v, %v", code, u, err)
 		}
-		f.answers["AdminGetUserAuthFactors"] = configured(`[]`)
+		f.answers["AdminGetUserAuthFactors"] = configured(`["PASSWORD"]`)
 		if u, err := users.User(t.Context(), thePool, theSub); err != nil || !u.Found || len(u.Factors) > 0 {
 			t.Errorf("after %s: %+v, %v", code, u, err)
 		}
@@ -138,18 +135,5 @@ func TestASecretThatCannotBeAskedForNowIsAnError(t *testing.T) {
 	users := cognito.New(serve(t, f), cognito.Options{Now: time.Now})
 	if u, err := users.User(ctx, thePool, theSub); err == nil || u.Found {
 		t.Errorf("the caller has gone: %+v, %v", u, err)
-	}
-}
-
-func TestOnAServerWithoutTheOperationTheListingStands(t *testing.T) {
-	config := mototest.Start(t)
-	h := arrange(t, config, nil, workertest.World{
-		Pools: []mfa.PoolID{workertest.Pool},
-		Users: []workertest.Resident{{User: mfa.User{Sub: "ben", Username: "ben", Factors: []mfa.Factor{mfa.TOTP}}, Pool: workertest.Pool, Registered: []mfa.Factor{mfa.TOTP}}},
-	})
-	users := cognito.New(sdk.NewFromConfig(config), cognito.Options{Now: time.Now})
-	u, err := users.User(t.Context(), h.pools[workertest.Pool].id, h.subs["ben"])
-	if err != nil || !slices.Equal(u.Factors, []mfa.Factor{mfa.TOTP}) {
-		t.Errorf("%+v, %v", u, err)
 	}
 }

@@ -260,7 +260,7 @@ func TestAPoolIsShownAsCognitoAnswers(t *testing.T) {
 		},
 	} {
 		f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(c.config), "DescribeUserPool": always(c.pool)}}
-		got, err := cognito.New(serve(t, f), cognito.Options{}).Pool(t.Context(), thePool, nil)
+		got, err := cognito.New(serve(t, f), cognito.Options{}).Pool(t.Context(), thePool, nil, time.Time{})
 		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", c.name, err, diff)
 		}
@@ -277,7 +277,7 @@ func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 		var all sync.WaitGroup
 		for range 8 {
 			all.Go(func() {
-				p, err := users.Pool(t.Context(), thePool, []mfa.Role{"cloud_admin"})
+				p, err := users.Pool(t.Context(), thePool, []mfa.Role{"cloud_admin"}, time.Time{})
 				if err != nil || !slices.Equal(p.Groups, []mfa.Role{"cloud_admin"}) {
 					t.Errorf("%+v, %v", p, err)
 					return
@@ -296,7 +296,7 @@ func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 			t.Errorf("at %s: %v", now, f.all())
 		}
 	}
-	if p, err := users.Pool(t.Context(), thePool, nil); err != nil || len(p.Groups) > 0 {
+	if p, err := users.Pool(t.Context(), thePool, nil, time.Time{}); err != nil || len(p.Groups) > 0 {
 		t.Errorf("other roles are another answer: %+v, %v", p, err)
 	}
 }
@@ -322,7 +322,7 @@ func TestAPoolSinceAMomentIsNotOlder(t *testing.T) {
 		var all sync.WaitGroup
 		for range 4 {
 			all.Go(func() {
-				if _, err := users.PoolSince(t.Context(), thePool, nil, start.Add(c.since)); err != nil {
+				if _, err := users.Pool(t.Context(), thePool, nil, start.Add(c.since)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -337,11 +337,11 @@ func TestAPoolSinceAMomentIsNotOlder(t *testing.T) {
 func TestAnErrorIsNotKept(t *testing.T) {
 	f := &fake{answers: map[string]func(map[string]any) string{"DescribeUserPool": always(`{"UserPool":{}}`), "GetUserPoolMfaConfig": failed("InternalErrorException", "")}}
 	users := cognito.New(serve(t, f), cognito.Options{Now: time.Now})
-	if _, err := users.Pool(t.Context(), thePool, nil); err == nil {
+	if _, err := users.Pool(t.Context(), thePool, nil, time.Time{}); err == nil {
 		t.Error("no error")
 	}
 	f.answers["GetUserPoolMfaConfig"] = always(`{"MfaConfiguration":"ON"}`)
-	if p, err := users.Pool(t.Context(), thePool, nil); err != nil || p.Mode != mfa.ModeOn {
+	if p, err := users.Pool(t.Context(), thePool, nil, time.Time{}); err != nil || p.Mode != mfa.ModeOn {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
