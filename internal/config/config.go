@@ -85,6 +85,6 @@ type Config struct {
 func (c Config) House() mfa.House {
 	return mfa.House{
 		Pools: c.Pools, Guard: c.Guard, DeploymentRole: c.DeploymentRole, Observe: c.Observe,
-		OwnRole: c.OwnRoles[0],
+		OwnRoles: c.OwnRoles,
 	}
 }

@@ -110,7 +110,7 @@ func TestEverythingCanBeSaid(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	house := mfa.House{
-		Pools: want.Pools, Guard: want.Guard, OwnRole: want.OwnRoles[0], DeploymentRole: want.DeploymentRole, Observe: true,
+		Pools: want.Pools, Guard: want.Guard, OwnRoles: want.OwnRoles, DeploymentRole: want.DeploymentRole, Observe: true,
 	}
 	if diff := cmp.Diff(house, got.House()); diff != "" {
 		t.Errorf("House (-want +got):\n%s", diff)

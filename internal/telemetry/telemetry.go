@@ -18,23 +18,16 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
-// Head is where a record stands in a journal. The zero Head is that of a record
-// in no journal.
-type Head struct {
-	Journal string
-	Number  int
-	Hash    string
-}
-
 // NewLogger returns a logger that writes each entry from level info on to w as
-// one line of JSON before it returns: level, time (RFC 3339, UTC, milliseconds),
-// msg, then the entry's fields. Nothing is sampled.
+// one line of JSON before it returns: level and timestamp (RFC 3339, UTC,
+// milliseconds), the names that Lambda's log filter knows, msg, then the entry's fields. Nothing is sampled.
 func NewLogger(w io.Writer) *zap.Logger {
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder,
-		TimeKey: "time", EncodeTime: func(at time.Time, e zapcore.PrimitiveArrayEncoder) {
+		TimeKey: "timestamp", EncodeTime: func(at time.Time, e zapcore.PrimitiveArrayEncoder) {
 			e.AppendString(at.UTC().Format("2006-01-02T15:04:05.000Z"))
 		},
 		MessageKey: "msg",
@@ -62,13 +55,13 @@ func New(log *zap.Logger, function string, now func() time.Time) *Telemetry {
 //   - EventToAlert, the seconds from the event to the record when the delivery
 //     opened an incident or had something noted;
 //   - ReenableLateness, the seconds from the deadline to the restore.
-func (t *Telemetry) Record(r mfa.Record, h Head) {
+func (t *Telemetry) Record(r mfa.Record, h worker.Head) {
 	level := zapcore.InfoLevel
 	if r.Verdict == mfa.Rejects || slices.ContainsFunc(r.Alerts, critical) {
 		level = zapcore.WarnLevel
 	}
 	fields := []zap.Field{zap.Inline(members(r))}
-	if h != (Head{}) {
+	if h != (worker.Head{}) {
 		fields = append(fields, zap.Dict("head", zap.String("journal", h.Journal), zap.Int("number", h.Number), zap.String("hash", h.Hash)))
 	}
 	t.write(level, "record", fields, deliveries(r), set{[]string{byFunction}, spans(r)})
@@ -149,11 +142,8 @@ type Sweep struct {
 	// there was never one.
 	Last time.Time
 	// Overrides are those that are open; nil: not known.
-	Overrides *Overrides
+	Overrides *worker.Census
 }
-
-// Overrides are counted by how they are. Open counts the others too.
-type Overrides struct{ Open, Overdue, Unrestorable int }
 
 // Sweep tells how a sweep ended: SweepComplete, 0 or 1, and, as far as known,
 // SweepAge, the seconds since a complete sweep ended, OverridesOpen,

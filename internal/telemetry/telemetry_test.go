@@ -20,6 +20,7 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/telemetry"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 var update = flag.Bool("update", false, "write the golden file anew")
@@ -62,9 +63,9 @@ func records(t *testing.T) map[string]replay.Result {
 	return all
 }
 
-func head(n int) telemetry.Head {
+func head(n int) worker.Head {
 	journal := mfa.UserJournal("us-east-1_EXAMPLE12", "04978819-2151-70ed-0402-7d0ba10a1e63")
-	return telemetry.Head{Journal: journal, Number: n, Hash: strings.Repeat("0f", 32)}
+	return worker.Head{Journal: journal, Number: n, Hash: strings.Repeat("0f", 32)}
 }
 
 func TestLinesReadAsTheGoldenFileSays(t *testing.T) {
@@ -92,7 +93,7 @@ func TestLinesReadAsTheGoldenFileSays(t *testing.T) {
 	for _, r := range all["unreadable-among-good"].Records {
 		if r.Verdict == mfa.Rejects {
 			audit.now = r.At
-			audit.Record(r, telemetry.Head{})
+			audit.Record(r, worker.Head{})
 			add(audit, "record: reject, in no journal")
 		}
 	}
@@ -105,9 +106,9 @@ func TestLinesReadAsTheGoldenFileSays(t *testing.T) {
 	add(audit, "problem")
 	sweep.Sweep(telemetry.Sweep{})
 	add(sweep, "sweep: the first one, not complete")
-	sweep.Sweep(telemetry.Sweep{Last: sweep.now.Add(-20*time.Minute - time.Nanosecond), Overrides: &telemetry.Overrides{Open: 3, Overdue: 1}})
+	sweep.Sweep(telemetry.Sweep{Last: sweep.now.Add(-20*time.Minute - time.Nanosecond), Overrides: &worker.Census{Open: 3, Overdue: 1}})
 	add(sweep, "sweep: not complete")
-	sweep.Sweep(telemetry.Sweep{Complete: true, Last: sweep.now, Overrides: &telemetry.Overrides{Open: 2, Unrestorable: 1}})
+	sweep.Sweep(telemetry.Sweep{Complete: true, Last: sweep.now, Overrides: &worker.Census{Open: 2, Unrestorable: 1}})
 	add(sweep, "sweep: complete")
 
 	const golden = "testdata/lines.golden"
@@ -241,7 +242,7 @@ func TestALineIsTheRecordAndNothingElse(t *testing.T) {
 		values := metrics(t, line)
 		got := without(t, line, func(name string) bool {
 			_, metric := values[name]
-			return metric || slices.Contains([]string{"level", "time", "msg", "function", "head", "_aws"}, name)
+			return metric || slices.Contains([]string{"level", "timestamp", "msg", "function", "head", "_aws"}, name)
 		})
 		want, err := stdjson.Marshal(r)
 		if err != nil {
@@ -258,7 +259,7 @@ func TestEveryDeliveryIsCountedOnce(t *testing.T) {
 	for name, result := range records(t) {
 		h := newHouse("audit")
 		for _, r := range result.Records {
-			h.Record(r, telemetry.Head{})
+			h.Record(r, worker.Head{})
 		}
 		h.Irrelevant(result.Summary.Ignored[mfa.Irrelevant])
 		sum := int64(0)
@@ -323,7 +324,7 @@ func TestTimesAreMeasuredFromTheRecord(t *testing.T) {
 	} {
 		h := newHouse("audit")
 		c.r.At, c.r.Verdict = at, mfa.Opens
-		h.Record(c.r, telemetry.Head{})
+		h.Record(c.r, worker.Head{})
 		if diff := cmp.Diff(c.want, metrics(t, h.written()[0])); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
