@@ -22,8 +22,11 @@ import (
 // folder has everything that was built. Main makes and removes it.
 var folder string
 
-// built has for each target a func() (string, error) that builds it once.
-var built sync.Map
+// built has for each target what builds it once.
+var (
+	mu    sync.Mutex
+	built = map[target]func() (path string, err error){}
+)
 
 // target is a program for an operating system and a processor, as Go calls them.
 type target struct{ pkg, goos, goarch string }
@@ -67,8 +70,13 @@ func bootstrap(t testing.TB, of target) string {
 	if folder == "" {
 		t.Fatal("lambdatest.Main is not called in TestMain")
 	}
-	once, _ := built.LoadOrStore(of, sync.OnceValues(func() (string, error) { return build(of) }))
-	path, err := once.(func() (string, error))() //nolint:errcheck // nothing else is stored
+	mu.Lock()
+	if built[of] == nil {
+		built[of] = sync.OnceValues(func() (string, error) { return build(of) })
+	}
+	once := built[of]
+	mu.Unlock()
+	path, err := once()
 	if err != nil {
 		t.Fatalf("build %s: %v", of.pkg, err)
 	}

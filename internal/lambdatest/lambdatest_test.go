@@ -79,6 +79,28 @@ func TestConcurrentInvocationsWaitForTheirTurn(t *testing.T) {
 	}
 }
 
+func TestAnInvocationGivenUpBeforeItsTurnLeavesTheFunctionAlone(t *testing.T) {
+	lives := listen(t)
+	f := start(t)
+	first := make(chan error, 1)
+	go func() {
+		_, err := f.Invoke(t.Context(), lives.event("hang"))
+		first <- err
+	}()
+	lives.accept()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := f.Invoke(ctx, []byte(`{"Do":"count"}`)); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	if err := lives.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-first; err != nil {
+		t.Errorf("the invocation before: %v", err)
+	}
+}
+
 func TestTheFunctionIsToldItsDeadlineAndRequest(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

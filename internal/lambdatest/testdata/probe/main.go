@@ -80,7 +80,7 @@ func answer(ctx context.Context, event struct{ Do, Address string }) (any, error
 		defer func() { _ = conn.Close() }()
 		<-ctx.Done()
 		return nil, ctx.Err()
-	case "hang": // until it is killed: nobody writes
+	case "hang": // until the other side closes
 		conn, err := net.Dial("tcp", event.Address)
 		if err != nil {
 			return nil, err
