@@ -3,6 +3,7 @@ package mfa
 import (
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -135,7 +136,7 @@ func independent(j Justification, actor Actor, u User) bool {
 }
 
 // filler are words that make a text longer and say nothing about this user's case.
-var filler = func() map[string]bool {
+var filler = sync.OnceValue(func() map[string]bool {
 	words := map[string]bool{}
 	for _, w := range strings.Fields(`a access account admin an and approved as asap asdf at bar be business by can change
 		dear disable disabled disabling do emergency foo for fix hello i in instructed ipsum is issue it justification
@@ -145,7 +146,7 @@ var filler = func() map[string]bool {
 		words[w] = true
 	}
 	return words
-}()
+})
 
 // boilerplate reports whether the text says nothing: fewer than two different
 // words that mean anything, or hardly any different letters.
@@ -161,7 +162,7 @@ func boilerplate(text string) bool {
 			foreign = foreign || r > unicode.MaxLatin1
 		}
 		switch {
-		case filler[word]:
+		case filler()[word]:
 		case words == 0:
 			first, words = word, 1
 		case word != first:

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -77,17 +78,17 @@ const defaultDocument = `{"mfa_enforcement": {"required_roles": ["super_admin","
  "justification": {"min_length": 15, "ticket_pattern": "^(INC|CHG)[0-9]{7}$", "before_hours": 24,
  "late_minutes": 15, "require_approver": false}}}`
 
-var defaultPolicy = func() Policy {
+var defaultPolicy = sync.OnceValue(func() Policy {
 	p, err := ParsePolicy([]byte(defaultDocument))
 	if err != nil {
 		panic(err) // cannot happen: a test parses the constant
 	}
 	return p
-}()
+})
 
 // DefaultPolicy is what holds until a policy has been read: the values of the
 // product's documentation.
-func DefaultPolicy() Policy { return defaultPolicy }
+func DefaultPolicy() Policy { return defaultPolicy() }
 
 // DefaultDocument is the record that DefaultPolicy stands for.
 func DefaultDocument() []byte { return []byte(defaultDocument) }

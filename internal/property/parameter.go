@@ -32,6 +32,8 @@ func (p *Parameter) Read(ctx context.Context) ([]byte, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("read parameter %s: %w", p.name, err)
+	case out.Parameter == nil || out.Parameter.Value == nil:
+		return nil, fmt.Errorf("read parameter %s: the answer has no value", p.name)
 	default:
 		return []byte(*out.Parameter.Value), nil
 	}

@@ -6,11 +6,16 @@
 package queue
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -49,4 +54,61 @@ func (q *Queue) Ask(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) error {
 		return fmt.Errorf("send message: %w", err)
 	}
 	return nil
+}
+
+// DeadLetters is a queue that keeps messages which nobody can handle.
+type DeadLetters struct {
+	client Client
+	url    string
+}
+
+// NewDeadLetters makes DeadLetters of the URL of a standard queue.
+func NewDeadLetters(client Client, url string) *DeadLetters {
+	return &DeadLetters{client: client, url: url}
+}
+
+// mostProblem is how many bytes of a problem are kept beside the message.
+const mostProblem = 1024
+
+// Keep sends the message as it came, with the problem as the attribute of that
+// name. SQS takes no empty message, and no text with some control characters:
+// the body of such a one is its base64, which the attribute encoding says.
+func (d *DeadLetters) Keep(ctx context.Context, raw []byte, problem string) error {
+	body, encoding := string(raw), "text"
+	if !sendable(body) {
+		body, encoding = "base64:"+base64.StdEncoding.EncodeToString(raw), "base64"
+	}
+	_, err := d.client.SendMessage(ctx, &sqs.SendMessageInput{
+		QueueUrl: &d.url, MessageBody: &body,
+		MessageAttributes: map[string]types.MessageAttributeValue{
+			"problem":  {DataType: new("String"), StringValue: new(clean(problem))},
+			"encoding": {DataType: new("String"), StringValue: &encoding},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("send to the dead-letter queue: %w", err)
+	}
+	return nil
+}
+
+// sendable reports whether SQS takes the text (API Reference, SendMessage):
+// #x9, #xA, #xD, #x20 to #xD7FF, #xE000 to #xFFFD, #x10000 to #x10FFFF.
+func sendable(text string) bool {
+	return text != "" && utf8.ValidString(text) && !strings.ContainsFunc(text, unsendable)
+}
+
+func unsendable(r rune) bool {
+	return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+}
+
+// clean is what may stand in an attribute.
+func clean(problem string) string {
+	problem = strings.ToValidUTF8(problem[:min(len(problem), mostProblem)], "")
+	problem = strings.Map(func(r rune) rune {
+		if unsendable(r) {
+			return ' '
+		}
+		return r
+	}, problem)
+	return cmp.Or(problem, "unknown")
 }

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -175,11 +176,13 @@ func kindName(k jsontext.Kind) string {
 	}
 }
 
-var idPattern = regexp.MustCompile(`"[eE]vent(?:ID|Id)"\s*:\s*"([\w.:/-]{1,100})"`)
+var idPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`"[eE]vent(?:ID|Id)"\s*:\s*"([\w.:/-]{1,100})"`)
+})
 
 // firstID finds an event id in what cannot be read otherwise.
 func firstID(raw []byte) string {
-	if m := idPattern.FindSubmatch(raw[:min(len(raw), MaxRecord)]); m != nil {
+	if m := idPattern().FindSubmatch(raw[:min(len(raw), MaxRecord)]); m != nil {
 		return string(m[1])
 	}
 	return ""
@@ -290,7 +293,9 @@ func sub(extra fields) (mfa.Sub, error) {
 	}
 }
 
-var ticketPattern = regexp.MustCompile(`[A-Z]{2,10}-?[0-9]{4,12}`)
+var ticketPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[A-Z]{2,10}-?[0-9]{4,12}`)
+})
 
 // actor reads who made the call. What is missing or masked stays empty: an
 // unknown actor is an answer.
@@ -314,7 +319,7 @@ func (d *delivery) actor(self bool) (mfa.Actor, []string) {
 	}
 	var claims []string
 	claim := func(text string) {
-		for _, t := range ticketPattern.FindAllString(text, 4) {
+		for _, t := range ticketPattern().FindAllString(text, 4) {
 			if !slices.Contains(claims, t) {
 				claims = append(claims, t)
 			}

@@ -143,7 +143,12 @@ func (p *pass) walk(ctx context.Context, pool *sweptPool) bool {
 			p.From.Failed = pool.failed
 			return false
 		}
+		failed := pool.failed
 		p.visit(ctx, pool, sub)
+		if ctx.Err() != nil { // he was not looked at
+			p.From.Failed = failed
+			return false
+		}
 		p.From.Sub = sub
 	}
 	if pool.failed {
@@ -164,7 +169,7 @@ func (p *pass) walk(ctx context.Context, pool *sweptPool) bool {
 // members are the users with a required role, each once, sorted.
 func (p *pass) members(ctx context.Context, pool *sweptPool) []mfa.Sub {
 	var subs []mfa.Sub
-	for _, role := range p.policy.holds.RequiredRoles {
+	for _, role := range p.rules().RequiredRoles {
 		for sub, err := range p.Users.Members(ctx, pool.id, role) {
 			if err != nil {
 				p.fail(pool, fmt.Errorf("list the members of %s: %w", role, err))
@@ -217,4 +222,11 @@ func (w *Worker) Census(ctx context.Context) (Census, error) {
 		}
 	}
 	return c, nil
+}
+
+// Bookmark is what one sweep leaves to the next.
+type Bookmark struct {
+	Place Place `json:"place,omitzero"`
+	// CompletedAt is when a pass last came to its end without an error.
+	CompletedAt time.Time `json:"completed_at,omitzero"`
 }

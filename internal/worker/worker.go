@@ -32,16 +32,24 @@ type Worker struct {
 	recent map[string]bool // cause keys that this process has seen
 }
 
-// policy is what was read last and what holds.
+// policy is what was read last and what was good last.
 type policy struct {
-	read  bool
-	raw   []byte
-	holds mfa.Policy
+	read bool
+	raw  []byte
+	good mfa.Policy // invalid: none
+}
+
+// rules is the policy that holds.
+func (w *Worker) rules() mfa.Policy {
+	if !w.policy.good.Valid() {
+		return mfa.DefaultPolicy()
+	}
+	return w.policy.good
 }
 
 // New returns a worker. Until Refresh has been called it goes by the default policy.
 func New(h mfa.House, p Ports, now func() time.Time) *Worker {
-	return &Worker{House: h, Ports: p, Now: now, policy: &policy{holds: mfa.DefaultPolicy()}, recent: map[string]bool{}}
+	return &Worker{House: h, Ports: p, Now: now, policy: &policy{}, recent: map[string]bool{}}
 }
 
 // WithWriter returns a worker that may write to users: reenable. It shares the
@@ -119,7 +127,7 @@ func (w *Worker) screened(ctx context.Context, c mfa.Change, d mfa.Decision) (Se
 	if err := w.send(ctx, mfa.State{House: w.House}, c, d, now); err != nil {
 		return Seen{}, err
 	}
-	return seen(d).with(mfa.NewRecord(c, d, w.policy.holds, now, nil), Head{}), nil
+	return seen(d).with(mfa.NewRecord(c, d, w.rules(), now, nil), Head{}), nil
 }
 
 func seen(d mfa.Decision) Seen {
@@ -212,8 +220,8 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 		}
 	}
 	if s.Known {
-		d := mfa.Decide(s, c, w.policy.holds, now)
-		return seen(d).with(mfa.NewRecord(c, d, w.policy.holds, now, nil), Head{}), nil
+		d := mfa.Decide(s, c, w.rules(), now)
+		return seen(d).with(mfa.NewRecord(c, d, w.rules(), now, nil), Head{}), nil
 	}
 	if !ahead {
 		err = w.together(w.sights(ctx, &s, c, now)...)
@@ -224,7 +232,7 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 	if err != nil {
 		return Seen{}, err
 	}
-	return w.carry(ctx, s, c, mfa.Decide(s, c, w.policy.holds, now), now)
+	return w.carry(ctx, s, c, mfa.Decide(s, c, w.rules(), now), now)
 }
 
 // mayAskAhead reports whether what the look depends on can be asked for while
@@ -291,7 +299,7 @@ func (w *Worker) sights(ctx context.Context, s *mfa.State, c mfa.Change, now tim
 		return nil
 	}
 	ofUser := c.Sub != "" && c.NamesUser()
-	roles, since := w.policy.holds.RequiredRoles, time.Time{}
+	roles, since := w.rules().RequiredRoles, time.Time{}
 	if s.Standing.Pool != nil {
 		roles = mfa.Union(roles, s.Standing.Pool.Groups)
 	}
@@ -338,7 +346,7 @@ func (w *Worker) lookForTimer(ctx context.Context, s *mfa.State, c mfa.Change, n
 
 // carry writes the intention down, acts, and confirms.
 func (w *Worker) carry(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) (Seen, error) {
-	record := mfa.NewRecord(c, d, w.policy.holds, now, nil)
+	record := mfa.NewRecord(c, d, w.rules(), now, nil)
 	step := Step{Standing: d.Standing, Key: c.Key}
 	if d.Count > 0 {
 		step.Count = &Count{Key: c.CountKey(), Sub: c.Sub, Place: d.Count}
@@ -364,7 +372,7 @@ func (w *Worker) carry(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Dec
 	if err != nil {
 		return Seen{}, err
 	}
-	record = mfa.NewRecord(c, d, w.policy.holds, now, outcomes)
+	record = mfa.NewRecord(c, d, w.rules(), now, outcomes)
 	d.Standing.Intention = nil
 	head, err := w.confirm(ctx, Step{Standing: d.Standing}, record)
 	if err != nil {
@@ -381,7 +389,7 @@ func (w *Worker) do(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decisi
 		outcomes, after, err = w.act(ctx, s, c, d)
 		return err
 	}
-	settle := func() mfa.Decision { return mfa.Settle(s, c, w.policy.holds, now, d, outcomes, after) }
+	settle := func() mfa.Decision { return mfa.Settle(s, c, w.rules(), now, d, outcomes, after) }
 	if d.Verdict != mfa.Restores {
 		if err := w.together(act, func() error { return w.send(ctx, s, c, d, now) }); err != nil {
 			return d, nil, err
@@ -580,15 +588,8 @@ func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
 	if last, err = w.lastGood(ctx); err != nil {
 		return seen, err
 	}
-	*w.policy = policy{read: unread == nil, raw: raw, holds: orDefault(last)}
+	*w.policy = policy{read: unread == nil, raw: raw, good: last}
 	return seen, nil
-}
-
-func orDefault(p mfa.Policy) mfa.Policy {
-	if !p.Valid() {
-		return mfa.DefaultPolicy()
-	}
-	return p
 }
 
 // lastGood is the newest policy that could be used, the zero Policy if there was none.

@@ -1,0 +1,38 @@
+// Command audit is the Lambda function that looks at the users whom CloudTrail
+// deliveries name. It takes batches of its SQS queue, or one EventBridge event.
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"github.com/stackflow/relatch/internal/cloud"
+	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/invoke"
+	"github.com/stackflow/relatch/internal/telemetry"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+func main() {
+	ctx, stop := context.WithCancel(context.Background())
+	settings, err := config.Read(os.Environ())
+	if err != nil {
+		log.Fatal(err)
+	}
+	account, err := cloud.Load(os.Getenv)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c := cloud.Open(account, settings, time.Now)
+	w := worker.New(settings.House(), c.Ports, time.Now)
+	w.Together = cloud.Together
+	audit := invoke.Audit{Function: invoke.Function{
+		Worker: w, Evidence: c.Evidence, Ready: c.Ready(ctx),
+		Telemetry: telemetry.New(telemetry.NewLogger(os.Stdout), "audit", time.Now),
+	}}
+	lambda.StartWithOptions(audit.Invoke, lambda.WithContext(ctx), lambda.WithEnableSIGTERM(stop))
+}

@@ -1,0 +1,129 @@
+// Package cloud opens what a function works with: it makes the worker's ports
+// of the AWS services that the configuration names.
+//
+// It refuses to know what a function is invoked with and what the ports are
+// used for.
+package cloud
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	awsscheduler "github.com/aws/aws-sdk-go-v2/service/scheduler"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"github.com/stackflow/relatch/internal/bus"
+	"github.com/stackflow/relatch/internal/cognito"
+	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/dynamo"
+	"github.com/stackflow/relatch/internal/property"
+	"github.com/stackflow/relatch/internal/queue"
+	"github.com/stackflow/relatch/internal/scheduler"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// Cloud is what a function works with.
+type Cloud struct {
+	// Ports have no Writer.
+	Ports worker.Ports
+	// Writer is for reenable alone, whose role alone may use it.
+	Writer *cognito.Writer
+	// Ledger is that of Ports.
+	Ledger *dynamo.Ledger
+	// Evidence keeps what could not be read.
+	Evidence *queue.DeadLetters
+
+	bus *bus.Bus
+}
+
+// Open makes the clients. It asks AWS nothing.
+func Open(a aws.Config, c config.Config, now func() time.Time) *Cloud {
+	users := cognitoidentityprovider.NewFromConfig(a)
+	limits := cognito.NewLimits(c.QuotaShare, c.Concurrency)
+	items := dynamodb.NewFromConfig(a)
+	messages := sqs.NewFromConfig(a)
+	cloud := &Cloud{
+		Writer:   cognito.NewWriter(users, limits),
+		Ledger:   dynamo.New(items, c.Table),
+		Evidence: queue.NewDeadLetters(messages, c.DeadLettersURL),
+		bus:      bus.New(eventbridge.NewFromConfig(a), c.AlertBus),
+	}
+	cloud.Ports = worker.Ports{
+		Users: cognito.New(users, cognito.Options{
+			PoolFor: orNever(c.PoolFor), Now: now, Limits: limits, ListedOnly: !c.AuthFactors,
+		}),
+		Ledger: cloud.Ledger,
+		Timer: scheduler.New(awsscheduler.NewFromConfig(a), scheduler.Config{
+			Group: c.ScheduleGroup, Queue: c.ReenableQueueARN, Role: c.ScheduleRole, DeadLetters: c.ScheduleDeadLetters,
+		}),
+		Queue:  queue.New(messages, c.ReenableQueueURL),
+		Alerts: cloud.bus,
+		Policy: &property.Cached{Source: policy(a, items, c), Fresh: orNever(c.PolicyFor), Now: now},
+	}
+	return cloud
+}
+
+// orNever is a duration for which the zero means the default and a negative one never.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+func policy(a aws.Config, items *dynamodb.Client, c config.Config) property.Source {
+	if c.PolicyParameter != "" {
+		return property.NewParameter(ssm.NewFromConfig(a), c.PolicyParameter)
+	}
+	return property.NewTable(items, property.Place{Table: c.PolicyTable, Key: c.PolicyKey, Value: c.PolicyValue})
+}
+
+// Ready returns a check of what would otherwise be lost in silence: that there
+// is a bus for alerts. It begins at once, and whoever calls the function waits
+// for it. Once it has succeeded, it is not repeated.
+func (c *Cloud) Ready(ctx context.Context) func(context.Context) error {
+	return once(ctx, c.bus.Check)
+}
+
+// once begins a check at once; the function it returns waits for it, and checks
+// again if it has failed.
+func once(ctx context.Context, check func(context.Context) error) func(context.Context) error {
+	var mu sync.Mutex
+	ready := false
+	wait := func(ctx context.Context) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if ready {
+			return nil
+		}
+		err := check(ctx)
+		ready = err == nil
+		return err
+	}
+	begun := make(chan struct{})
+	go func() {
+		close(begun)
+		_ = wait(ctx) // who waits for it hears of it
+	}()
+	<-begun
+	return wait
+}
+
+// Together runs the calls at once and returns when all have returned: their
+// errors, joined.
+func Together(calls ...func() error) error {
+	errs := make([]error, len(calls))
+	var all sync.WaitGroup
+	for i, call := range calls {
+		all.Go(func() { errs[i] = call() })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
