@@ -68,9 +68,9 @@ func (f *Function) invoke(ctx context.Context, event json.RawMessage, take func(
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	all, batch := messages(event)
-	var answer events.SQSEventResponse
+	answer := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}} // not null
 	for i, m := range all {
-		err := inItsTime(ctx, len(all)-i, func(ctx context.Context) error { return take(ctx, []byte(m.body)) })
+		err := f.inItsTime(ctx, len(all)-i, func(ctx context.Context) error { return take(ctx, []byte(m.body)) })
 		if err == nil {
 			continue
 		}
@@ -85,9 +85,9 @@ func (f *Function) invoke(ctx context.Context, event json.RawMessage, take func(
 
 // inItsTime calls do with its share of the time, so that one message that hangs
 // does not take that of the others. A panic is an error of that message alone.
-func inItsTime(ctx context.Context, left int, do func(context.Context) error) (err error) {
+func (f *Function) inItsTime(ctx context.Context, left int, do func(context.Context) error) (err error) {
 	if end, ok := ctx.Deadline(); ok {
-		share := (time.Until(end) - reserve) / time.Duration(left)
+		share := (end.Sub(f.Worker.Now()) - reserve) / time.Duration(left)
 		if share <= 0 {
 			return errNoTime
 		}

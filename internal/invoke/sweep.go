@@ -59,7 +59,7 @@ func (s *Sweep) sweep(ctx context.Context) error {
 		return fmt.Errorf("load the bookmark: %w", err)
 	}
 	place, err := s.Worker.Sweep(ctx, worker.Round{
-		From: mark.Place, Enough: until(ctx),
+		From: mark.Place, Enough: enough(ctx, s.Worker.Now),
 		Looks: func(_ mfa.PoolID, _ mfa.Sub, seen worker.Seen) { tell(s.Telemetry, seen) },
 	})
 	mark.Place = place
@@ -82,12 +82,12 @@ func (s *Sweep) sweep(ctx context.Context) error {
 	return err
 }
 
-// until returns what reports that the time for looks is over.
-func until(ctx context.Context) func() bool {
+// enough returns what reports that the time for looks is over.
+func enough(ctx context.Context, now func() time.Time) func() bool {
 	end, ok := ctx.Deadline()
 	if !ok {
 		return nil
 	}
-	end = end.Add(-min(stopBefore, time.Until(end)/4))
-	return func() bool { return !time.Now().Before(end) }
+	end = end.Add(-min(stopBefore, end.Sub(now())/4))
+	return func() bool { return !now().Before(end) }
 }

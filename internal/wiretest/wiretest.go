@@ -1,0 +1,376 @@
+// Package wiretest is an AWS account on loopback for tests of the whole: moto
+// and Amazon DynamoDB Local, with the resources that the functions work with and
+// the environment that tells them of these.
+//
+// It refuses to know the functions: what it makes, and what it shows, it makes
+// and sees with the AWS SDK alone, as an administrator would.
+package wiretest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	cognitotypes "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventbridgetypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/stackflow/relatch/internal/dynamo"
+	"github.com/stackflow/relatch/internal/dynamotest"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/mototest"
+)
+
+// The names of what an Account has.
+const (
+	Table         = "relatch"
+	PropertyTable = "StackFlow_SystemProperty"
+	AlertBus      = "relatch-alerts"
+	ScheduleGroup = "relatch"
+	ScheduleRole  = "arn:aws:iam::" + mototest.Account + ":role/relatch-scheduler"
+	AuditRole     = "arn:aws:iam::" + mototest.Account + ":role/relatch-audit"
+	ReenableRole  = "arn:aws:iam::" + mototest.Account + ":role/relatch-reenable"
+	SweepRole     = "arn:aws:iam::" + mototest.Account + ":role/relatch-sweep"
+)
+
+// Queue is one of the account's queues, by its name.
+type Queue string
+
+// The queues.
+const (
+	AuditQueue      Queue = "relatch-audit"
+	ReenableQueue   Queue = "relatch-reenable"
+	DeadLetters     Queue = "relatch-dead-letters"
+	TimerDeadLetter Queue = "relatch-timer-dead-letters"
+	AlertQueue      Queue = "on-call" // gets what comes to the alert bus
+)
+
+// ARN is the queue's.
+func (q Queue) ARN() string {
+	return "arn:aws:sqs:" + mototest.Region + ":" + mototest.Account + ":" + string(q)
+}
+
+// Account is the account.
+type Account struct {
+	// Moto is the configuration of clients of everything but DynamoDB, Dynamo of
+	// clients of DynamoDB.
+	Moto, Dynamo aws.Config
+	// Pool has usernames, whose subs moto does not take for the username, as
+	// Cognito does not those of federated users. EmailPool has e-mail addresses.
+	Pool, EmailPool mfa.PoolID
+
+	Cognito   *cognitoidentityprovider.Client
+	DynamoDB  *dynamodb.Client
+	Events    *eventbridge.Client
+	Scheduler *scheduler.Client
+	SQS       *sqs.Client
+
+	urls    map[Queue]string
+	clients map[mfa.PoolID]*string
+	names   map[mfa.Sub]string
+	dynamo  string // endpoint
+	key     string // access key, which names the database
+}
+
+// Open makes an account of the test's own. Without the servers the test is
+// skipped, or fails where RELATCH_SERVERS is "required".
+func Open(t testing.TB) *Account {
+	t.Helper()
+	a := &Account{
+		dynamo: dynamotest.Endpoint(t), key: "wire" + strings.ToLower(rand.Text()),
+		urls: map[Queue]string{}, clients: map[mfa.PoolID]*string{}, names: map[mfa.Sub]string{},
+	}
+	a.Dynamo, a.Moto = dynamotest.Config(a.dynamo, a.key), mototest.Start(t)
+	a.Cognito, a.DynamoDB = cognitoidentityprovider.NewFromConfig(a.Moto), dynamodb.NewFromConfig(a.Dynamo)
+	a.Events, a.Scheduler, a.SQS = eventbridge.NewFromConfig(a.Moto), scheduler.NewFromConfig(a.Moto), sqs.NewFromConfig(a.Moto)
+	a.tables(t)
+	a.queues(t)
+	a.rules(t)
+	made[*scheduler.CreateScheduleGroupOutput](t, "create schedule group")(a.Scheduler.CreateScheduleGroup(t.Context(), &scheduler.CreateScheduleGroupInput{Name: new(ScheduleGroup)}))
+	a.Pool, a.EmailPool = a.pool(t, "usernames"), a.pool(t, "addresses", cognitotypes.UsernameAttributeTypeEmail)
+	return a
+}
+
+// made ends the test if something could not be made.
+func made[T any](t testing.TB, what string) func(T, error) T {
+	return func(out T, err error) T {
+		t.Helper()
+		if err != nil && !mototest.Lost(err) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		return out
+	}
+}
+
+func (a *Account) tables(t testing.TB) {
+	t.Helper()
+	made[*dynamodb.CreateTableOutput](t, "create the ledger's table")(a.DynamoDB.CreateTable(t.Context(), dynamo.Table(Table)))
+	made[*dynamodb.CreateTableOutput](t, "create the properties' table")(a.DynamoDB.CreateTable(t.Context(), &dynamodb.CreateTableInput{
+		TableName: new(PropertyTable), BillingMode: types.BillingModePayPerRequest,
+		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: new("name"), AttributeType: types.ScalarAttributeTypeS}},
+		KeySchema:            []types.KeySchemaElement{{AttributeName: new("name"), KeyType: types.KeyTypeHash}},
+	}))
+	a.SetPolicy(t, string(mfa.DefaultDocument()))
+}
+
+// SetPolicy stores the record mfa.required_roles.
+func (a *Account) SetPolicy(t testing.TB, document string) {
+	t.Helper()
+	made[*dynamodb.PutItemOutput](t, "put the policy")(a.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{
+		TableName: new(PropertyTable), Item: map[string]types.AttributeValue{
+			"name": &types.AttributeValueMemberS{Value: "mfa.required_roles"}, "value": &types.AttributeValueMemberS{Value: document},
+		},
+	}))
+}
+
+func (a *Account) queues(t testing.TB) {
+	t.Helper()
+	for _, q := range []Queue{AuditQueue, ReenableQueue, DeadLetters, TimerDeadLetter, AlertQueue} {
+		out := made[*sqs.CreateQueueOutput](t, "create queue")(a.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: new(string(q))}))
+		a.urls[q] = *out.QueueUrl
+	}
+}
+
+// rules sends the events of Cognito on the default bus to audit's queue, and
+// everything on the alert bus to on-call.
+func (a *Account) rules(t testing.TB) {
+	t.Helper()
+	made[*eventbridge.CreateEventBusOutput](t, "create bus")(a.Events.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: new(AlertBus)}))
+	for _, r := range []struct {
+		name, bus, pattern string
+		to                 Queue
+	}{
+		{"relatch", "default", `{"source":["aws.cognito-idp"],"detail-type":["AWS API Call via CloudTrail","AWS Service Event via CloudTrail"]}`, AuditQueue},
+		{"on-call", AlertBus, `{"source":["relatch"],"detail-type":["MFA Alert"]}`, AlertQueue},
+	} {
+		made[*eventbridge.PutRuleOutput](t, "put rule")(a.Events.PutRule(t.Context(), &eventbridge.PutRuleInput{Name: &r.name, EventBusName: &r.bus, EventPattern: &r.pattern}))
+		made[*eventbridge.PutTargetsOutput](t, "put target")(a.Events.PutTargets(t.Context(), &eventbridge.PutTargetsInput{
+			Rule: &r.name, EventBusName: &r.bus, Targets: []eventbridgetypes.Target{{Id: new("queue"), Arn: new(r.to.ARN())}},
+		}))
+	}
+}
+
+func (a *Account) pool(t testing.TB, name string, usernames ...cognitotypes.UsernameAttributeType) mfa.PoolID {
+	t.Helper()
+	ctx := t.Context()
+	lambda := "arn:aws:lambda:" + mototest.Region + ":" + mototest.Account + ":function:pretoken"
+	id := made[*cognitoidentityprovider.CreateUserPoolOutput](t, "create pool")(a.Cognito.CreateUserPool(ctx, &cognitoidentityprovider.CreateUserPoolInput{
+		PoolName: &name, UsernameAttributes: usernames, LambdaConfig: &cognitotypes.LambdaConfigType{PreTokenGeneration: &lambda},
+	})).UserPool.Id
+	made[*cognitoidentityprovider.SetUserPoolMfaConfigOutput](t, "set the pool's MFA")(a.Cognito.SetUserPoolMfaConfig(ctx, &cognitoidentityprovider.SetUserPoolMfaConfigInput{
+		UserPoolId: id, MfaConfiguration: cognitotypes.UserPoolMfaTypeOptional,
+		SoftwareTokenMfaConfiguration: &cognitotypes.SoftwareTokenMfaConfigType{Enabled: true},
+		SmsMfaConfiguration:           &cognitotypes.SmsMfaConfigType{SmsConfiguration: &cognitotypes.SmsConfigurationType{SnsCallerArn: new("arn:aws:iam::" + mototest.Account + ":role/sms")}},
+	}))
+	a.clients[mfa.PoolID(*id)] = made[*cognitoidentityprovider.CreateUserPoolClientOutput](t, "create client")(a.Cognito.CreateUserPoolClient(ctx, &cognitoidentityprovider.CreateUserPoolClientInput{
+		UserPoolId: id, ClientName: new("test"), ExplicitAuthFlows: []cognitotypes.ExplicitAuthFlowsType{cognitotypes.ExplicitAuthFlowsTypeAllowAdminUserPasswordAuth},
+	})).UserPoolClient.ClientId
+	for _, role := range mfa.DefaultPolicy().RequiredRoles {
+		made[*cognitoidentityprovider.CreateGroupOutput](t, "create group")(a.Cognito.CreateGroup(ctx, &cognitoidentityprovider.CreateGroupInput{UserPoolId: id, GroupName: new(string(role))}))
+	}
+	return mfa.PoolID(*id)
+}
+
+// Environment is what the functions are told, and then what is given.
+func (a *Account) Environment(more ...string) []string {
+	return append([]string{
+		"AWS_REGION=" + mototest.Region, "AWS_ACCESS_KEY_ID=" + a.key, "AWS_SECRET_ACCESS_KEY=test",
+		"AWS_ENDPOINT_URL=" + *a.Moto.BaseEndpoint, "AWS_ENDPOINT_URL_DYNAMODB=" + a.dynamo,
+		"RELATCH_POOLS=" + string(a.Pool) + "," + string(a.EmailPool),
+		"RELATCH_OWN_ROLES=" + strings.Join([]string{AuditRole, ReenableRole, SweepRole}, ","),
+		"RELATCH_TABLE=" + Table, "RELATCH_ALERT_BUS=" + AlertBus,
+		"RELATCH_REENABLE_QUEUE_URL=" + a.urls[ReenableQueue], "RELATCH_REENABLE_QUEUE_ARN=" + ReenableQueue.ARN(),
+		"RELATCH_DEAD_LETTERS_URL=" + a.urls[DeadLetters],
+		"RELATCH_SCHEDULE_GROUP=" + ScheduleGroup, "RELATCH_SCHEDULE_ROLE=" + ScheduleRole, "RELATCH_SCHEDULE_DEAD_LETTERS=" + TimerDeadLetter.ARN(),
+		"RELATCH_POLICY_TABLE=" + PropertyTable, "RELATCH_QUOTA_SHARE=1",
+		"RELATCH_AUTH_FACTORS=off", // moto does not know AdminGetUserAuthFactors
+	}, more...)
+}
+
+// Person is somebody to be made.
+type Person struct {
+	Pool       mfa.PoolID
+	Name       string // in a pool with e-mail addresses the address
+	Roles      []mfa.Role
+	Registered []mfa.Factor // TOTP or SMS
+	Factors    []mfa.Factor // switched on; those registered
+}
+
+const password = "Correct-Horse-1"
+
+// Add makes a user, with a token that has been verified if TOTP is registered.
+func (a *Account) Add(t testing.TB, p Person) mfa.Sub {
+	t.Helper()
+	ctx, id := t.Context(), new(string(p.Pool))
+	var attributes []cognitotypes.AttributeType
+	if slices.Contains(p.Registered, mfa.SMS) {
+		attributes = append(attributes, cognitotypes.AttributeType{Name: new("phone_number"), Value: new("+12025550100")}, cognitotypes.AttributeType{Name: new("phone_number_verified"), Value: new("true")})
+	}
+	made[*cognitoidentityprovider.AdminCreateUserOutput](t, "create user")(a.Cognito.AdminCreateUser(ctx, &cognitoidentityprovider.AdminCreateUserInput{
+		UserPoolId: id, Username: &p.Name, UserAttributes: attributes, MessageAction: cognitotypes.MessageActionTypeSuppress,
+	}))
+	made[*cognitoidentityprovider.AdminSetUserPasswordOutput](t, "set password")(a.Cognito.AdminSetUserPassword(ctx, &cognitoidentityprovider.AdminSetUserPasswordInput{
+		UserPoolId: id, Username: &p.Name, Password: new(password), Permanent: true,
+	}))
+	if slices.Contains(p.Registered, mfa.TOTP) {
+		a.enrol(t, p)
+	}
+	for _, role := range p.Roles {
+		made[*cognitoidentityprovider.AdminAddUserToGroupOutput](t, "add to group")(a.Cognito.AdminAddUserToGroup(ctx, &cognitoidentityprovider.AdminAddUserToGroupInput{
+			UserPoolId: id, Username: &p.Name, GroupName: new(string(role)),
+		}))
+	}
+	a.set(t, p.Pool, p.Name, p.Factors, true)
+	seen := made[*cognitoidentityprovider.AdminGetUserOutput](t, "get user")(a.Cognito.AdminGetUser(ctx, &cognitoidentityprovider.AdminGetUserInput{UserPoolId: id, Username: &p.Name}))
+	for _, attribute := range seen.UserAttributes {
+		if *attribute.Name == "sub" {
+			sub := mfa.Sub(*attribute.Value)
+			a.names[sub] = p.Name
+			return sub
+		}
+	}
+	t.Fatalf("%s has no sub", p.Name)
+	return ""
+}
+
+func (a *Account) enrol(t testing.TB, p Person) {
+	t.Helper()
+	in := made[*cognitoidentityprovider.AdminInitiateAuthOutput](t, "sign in")(a.Cognito.AdminInitiateAuth(t.Context(), &cognitoidentityprovider.AdminInitiateAuthInput{
+		UserPoolId: new(string(p.Pool)), ClientId: a.clients[p.Pool], AuthFlow: cognitotypes.AuthFlowTypeAdminUserPasswordAuth,
+		AuthParameters: map[string]string{"USERNAME": p.Name, "PASSWORD": password},
+	}))
+	token := in.AuthenticationResult.AccessToken
+	made[*cognitoidentityprovider.AssociateSoftwareTokenOutput](t, "associate token")(a.Cognito.AssociateSoftwareToken(t.Context(), &cognitoidentityprovider.AssociateSoftwareTokenInput{AccessToken: token}))
+	made[*cognitoidentityprovider.VerifySoftwareTokenOutput](t, "verify token")(a.Cognito.VerifySoftwareToken(t.Context(), &cognitoidentityprovider.VerifySoftwareTokenInput{AccessToken: token, UserCode: new("123456")}))
+}
+
+// Switch switches factors of a user on or off, as an administrator does.
+func (a *Account) Switch(t testing.TB, pool mfa.PoolID, sub mfa.Sub, on bool, factors ...mfa.Factor) {
+	t.Helper()
+	a.set(t, pool, a.names[sub], factors, on)
+}
+
+// set asks in words of its own: the SDK leaves "Enabled" out when it is false,
+// and moto, unlike Cognito, then changes nothing.
+func (a *Account) set(t testing.TB, pool mfa.PoolID, name string, factors []mfa.Factor, on bool) {
+	t.Helper()
+	body := map[string]any{"UserPoolId": pool, "Username": name}
+	for i, f := range factors {
+		setting := map[string]any{"Enabled": on, "PreferredMfa": on && i == 0}
+		switch f {
+		case mfa.TOTP:
+			body["SoftwareTokenMfaSettings"] = setting
+		case mfa.SMS:
+			body["SMSMfaSettings"] = setting
+		default:
+			t.Fatalf("moto has no factor %s", f)
+		}
+	}
+	raw, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.ask(t.Context(), "AWSCognitoIdentityProviderService.AdminSetUserMFAPreference", string(raw)); err != nil {
+		t.Fatalf("set the factors of %s: %v", name, err)
+	}
+}
+
+// ask asks moto's Cognito.
+func (a *Account) ask(ctx context.Context, target, body string) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, *a.Moto.BaseEndpoint, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("X-Amz-Target", target)
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20261123/us-east-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=0")
+	out, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer out.Body.Close()
+	if out.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", target, out.Status)
+	}
+	return nil
+}
+
+// Factors are those switched on, as Cognito names them.
+func (a *Account) Factors(t testing.TB, pool mfa.PoolID, sub mfa.Sub) []string {
+	t.Helper()
+	return made[*cognitoidentityprovider.AdminGetUserOutput](t, "get user")(a.Cognito.AdminGetUser(t.Context(), &cognitoidentityprovider.AdminGetUserInput{
+		UserPoolId: new(string(pool)), Username: new(a.names[sub]),
+	})).UserMFASettingList
+}
+
+// Put puts CloudTrail's delivery on the default bus: detail is the record.
+func (a *Account) Put(t testing.TB, detail string) {
+	t.Helper()
+	out := made[*eventbridge.PutEventsOutput](t, "put event")(a.Events.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []eventbridgetypes.PutEventsRequestEntry{{
+		Source: new("aws.cognito-idp"), DetailType: new("AWS API Call via CloudTrail"), Detail: &detail,
+	}}}))
+	if out.FailedEntryCount > 0 {
+		t.Fatalf("put event: %v", out.Entries)
+	}
+}
+
+// Take takes all messages out of the queue.
+func (a *Account) Take(t testing.TB, q Queue) []sqstypes.Message {
+	t.Helper()
+	var all []sqstypes.Message
+	for {
+		out := made[*sqs.ReceiveMessageOutput](t, "receive")(a.SQS.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{
+			QueueUrl: new(a.urls[q]), MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"},
+		}))
+		if len(out.Messages) == 0 {
+			return all
+		}
+		for _, m := range out.Messages {
+			made[*sqs.DeleteMessageOutput](t, "delete message")(a.SQS.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: new(a.urls[q]), ReceiptHandle: m.ReceiptHandle}))
+		}
+		all = append(all, out.Messages...)
+	}
+}
+
+// Batch is an event of SQS with the messages, as Lambda hands it to a function.
+func Batch(t testing.TB, q Queue, messages ...sqstypes.Message) []byte {
+	t.Helper()
+	records := []map[string]any{}
+	for _, m := range messages {
+		records = append(records, map[string]any{
+			"messageId": aws.ToString(m.MessageId), "receiptHandle": aws.ToString(m.ReceiptHandle), "body": aws.ToString(m.Body),
+			"attributes": map[string]string{"ApproximateReceiveCount": "1"}, "messageAttributes": map[string]any{},
+			"eventSource": "aws:sqs", "eventSourceARN": q.ARN(), "awsRegion": mototest.Region,
+		})
+	}
+	raw, err := json.Marshal(map[string]any{"Records": records})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// Schedules are the timers that stand, whole.
+func (a *Account) Schedules(t testing.TB) []*scheduler.GetScheduleOutput {
+	t.Helper()
+	var all []*scheduler.GetScheduleOutput
+	for pages := scheduler.NewListSchedulesPaginator(a.Scheduler, &scheduler.ListSchedulesInput{GroupName: new(ScheduleGroup)}); pages.HasMorePages(); {
+		page := made[*scheduler.ListSchedulesOutput](t, "list schedules")(pages.NextPage(t.Context()))
+		for _, s := range page.Schedules {
+			all = append(all, made[*scheduler.GetScheduleOutput](t, "get schedule")(a.Scheduler.GetSchedule(t.Context(), &scheduler.GetScheduleInput{Name: s.Name, GroupName: new(ScheduleGroup)})))
+		}
+	}
+	return all
+}
