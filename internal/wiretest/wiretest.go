@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -313,6 +314,51 @@ func (a *Account) Factors(t testing.TB, pool mfa.PoolID, sub mfa.Sub) []string {
 	return made[*cognitoidentityprovider.AdminGetUserOutput](t, "get user")(a.Cognito.AdminGetUser(t.Context(), &cognitoidentityprovider.AdminGetUserInput{
 		UserPoolId: new(string(pool)), Username: new(a.names[sub]),
 	})).UserMFASettingList
+}
+
+// Session is what a user has who has signed in.
+type Session struct {
+	pool            mfa.PoolID
+	access, refresh *string
+}
+
+// SignIn signs in a user of whom no second factor is asked. In the pool with
+// addresses it does so by the sub: moto keeps a session under the name that was
+// used, and that of the address would not end with AdminUserGlobalSignOut of the sub.
+func (a *Account) SignIn(t testing.TB, pool mfa.PoolID, sub mfa.Sub) Session {
+	t.Helper()
+	name := a.names[sub]
+	if pool == a.EmailPool {
+		name = string(sub)
+	}
+	in := made[*cognitoidentityprovider.AdminInitiateAuthOutput](t, "sign in")(a.Cognito.AdminInitiateAuth(t.Context(), &cognitoidentityprovider.AdminInitiateAuthInput{
+		UserPoolId: new(string(pool)), ClientId: a.clients[pool], AuthFlow: cognitotypes.AuthFlowTypeAdminUserPasswordAuth,
+		AuthParameters: map[string]string{"USERNAME": name, "PASSWORD": password},
+	}))
+	if in.AuthenticationResult == nil {
+		t.Fatalf("sign in %s: %s is asked for", sub, in.ChallengeName)
+	}
+	return Session{pool, in.AuthenticationResult.AccessToken, in.AuthenticationResult.RefreshToken}
+}
+
+// Lives reports which of the session's tokens Cognito still takes.
+func (a *Account) Lives(t testing.TB, s Session) (access, refresh bool) {
+	t.Helper()
+	_, err := a.Cognito.GetUser(t.Context(), &cognitoidentityprovider.GetUserInput{AccessToken: s.access})
+	access = taken(t, err)
+	_, err = a.Cognito.AdminInitiateAuth(t.Context(), &cognitoidentityprovider.AdminInitiateAuthInput{
+		UserPoolId: new(string(s.pool)), ClientId: a.clients[s.pool], AuthFlow: cognitotypes.AuthFlowTypeRefreshTokenAuth,
+		AuthParameters: map[string]string{"REFRESH_TOKEN": *s.refresh},
+	})
+	return access, taken(t, err)
+}
+
+func taken(t testing.TB, err error) bool {
+	t.Helper()
+	if _, ok := errors.AsType[*cognitotypes.NotAuthorizedException](err); !ok && err != nil {
+		t.Fatalf("use a token: %v", err)
+	}
+	return err == nil
 }
 
 // Put puts CloudTrail's delivery on the default bus: detail is the record.
