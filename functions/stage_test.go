@@ -176,6 +176,13 @@ func (c call) record() string {
 	return string(raw)
 }
 
+// disable is the record of an administrator's disable of a user.
+func disable(pool mfa.PoolID, sub mfa.Sub, id string, at time.Time) string {
+	c := user{pool: pool, sub: sub, by: "ops-7"}.disabled(at)
+	c.id = id
+	return c.record()
+}
+
 // deliver puts the calls on the default bus and hands audit what the rule sends
 // to its queue, which it returns.
 func (s *stage) deliver(t *testing.T, calls ...call) []sqstypes.Message {

@@ -5,6 +5,7 @@ package functions_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,10 +63,7 @@ func TestADisableIsEndedAtItsDeadline(t *testing.T) {
 	for _, o := range all {
 		o.disable, o.deadline = o.disabled(deadline.Add(-24*time.Hour)), deadline
 		if o.justified {
-			must(t, s.ledger.Justify(t.Context(), o.pool, o.sub, mfa.Justification{
-				ID: "J-1", Reason: "Phone broken, new one arrives tomorrow", Ticket: "CHG0012345", Cause: mfa.BrokenApp,
-				Author: o.actor(), At: o.disable.at.Add(-time.Hour),
-			}))
+			s.justify(t, o.disable)
 		}
 	}
 	s.opened(t, all, began)
@@ -76,6 +74,15 @@ func TestADisableIsEndedAtItsDeadline(t *testing.T) {
 	}
 	s.ended(t, all)
 	s.isDiscreet(t)
+}
+
+// justify records the administrator's reason for the call, an hour before it.
+func (s *stage) justify(t *testing.T, c call) {
+	t.Helper()
+	must(t, s.ledger.Justify(t.Context(), c.user.pool, c.user.sub, mfa.Justification{
+		ID: "J-1", Reason: "Phone broken, new one arrives tomorrow", Ticket: fmt.Sprintf("CHG%07d", slices.Index(s.names, c.user.name)), Cause: mfa.BrokenApp,
+		Author: c.user.actor(), At: c.at.Add(-time.Hour),
+	}))
 }
 
 // opened plays from the deliveries to the timers, and looks at what is there.

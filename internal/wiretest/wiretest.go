@@ -257,6 +257,12 @@ func (a *Account) enrol(t testing.TB, p Person) {
 	made[*cognitoidentityprovider.VerifySoftwareTokenOutput](t, "verify token")(a.Cognito.VerifySoftwareToken(t.Context(), &cognitoidentityprovider.VerifySoftwareTokenInput{AccessToken: token, UserCode: new("123456")}))
 }
 
+// Enrol has a user who can sign in without MFA verify a token.
+func (a *Account) Enrol(t testing.TB, pool mfa.PoolID, sub mfa.Sub) {
+	t.Helper()
+	a.enrol(t, Person{Pool: pool, Name: a.names[sub]})
+}
+
 // Switch switches factors of a user on or off, as an administrator does.
 func (a *Account) Switch(t testing.TB, pool mfa.PoolID, sub mfa.Sub, on bool, factors ...mfa.Factor) {
 	t.Helper()
