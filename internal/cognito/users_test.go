@@ -455,3 +455,16 @@ func TestReadsDoNotStarveAReenable(t *testing.T) {
 		t.Errorf("the re-enable: %v", err)
 	}
 }
+
+func TestTheFirstLookAtAPoolDoesNotWaitForItsRoles(t *testing.T) {
+	f := &fake{answers: map[string]func(map[string]any) string{
+		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{"UserPool":{}}`), "GetGroup": always(`{}`),
+	}}
+	users := cognito.New(serve(t, f), cognito.Options{Limits: cognito.NewLimits(0.001, 1)})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // in which the share would allow none
+	defer cancel()
+	roles := []mfa.Role{"super_admin", "itsm_manager", "cloud_admin", "security_admin", "viewer"}
+	if pool, err := users.Pool(ctx, thePool, roles, time.Time{}); err != nil || len(pool.Groups) != len(roles) {
+		t.Errorf("%+v, %v", pool, err)
+	}
+}
