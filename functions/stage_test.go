@@ -4,17 +4,18 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/go-cmp/cmp"
 
@@ -374,19 +375,23 @@ func (s *stage) logged(t *testing.T, key string) []mfa.Record {
 	return all
 }
 
-// timer is the schedule that sends the user to reenable, nil if there is none.
+// timer is the schedule of the user's override, open or past; nil if there is none.
 func (s *stage) timer(t *testing.T, u user) *scheduler.GetScheduleOutput {
 	t.Helper()
-	var found *scheduler.GetScheduleOutput
-	for _, one := range s.Schedules(t) {
-		if strings.Contains(aws.ToString(one.Target.Input), string(u.sub)) {
-			if found != nil {
-				t.Errorf("two timers: %s and %s", *found.Name, *one.Name)
-			}
-			found = one
-		}
+	st := s.standing(t, u.journal())
+	var id string
+	switch {
+	case st.Override != nil:
+		id = st.Override.ID
+	case len(st.Past) > 0:
+		id = st.Past[len(st.Past)-1].ID
 	}
-	return found
+	timer, err := s.Scheduler.GetSchedule(t.Context(), &scheduler.GetScheduleInput{Name: new("relatch-" + id), GroupName: new(wiretest.ScheduleGroup)})
+	if _, ok := errors.AsType[*schedulertypes.ResourceNotFoundException](err); ok {
+		return nil
+	}
+	must(t, err)
+	return timer
 }
 
 // loseTimer deletes the schedule, as somebody does behind Relatch's back and as

@@ -113,6 +113,9 @@ func (s *stage) opened(t *testing.T, all []*override, began time.Time) {
 			t.Errorf("%v came on again", asked)
 		}
 	}
+	if n := len(s.Schedules(t)); n != len(all) {
+		t.Errorf("%d timers of %d overrides", n, len(all))
+	}
 	if asked := s.Take(t, wiretest.ReenableQueue); len(asked) > 0 {
 		t.Errorf("reenable is asked before the deadline, %d times", len(asked))
 	}
@@ -296,9 +299,6 @@ func (s *stage) ended(t *testing.T, all []*override) {
 		if access, refresh := s.Lives(t, o.session); access || refresh {
 			t.Errorf("a session won without MFA lives on: access %t, refresh %t", access, refresh)
 		}
-		if left := s.timer(t, o.user); left != nil {
-			t.Errorf("a timer is left: %s", *left.Name)
-		}
 		st := s.standing(t, o.journal())
 		if st.Override != nil || len(st.Incidents) > 0 || st.Open() {
 			t.Errorf("something is open at the end: %+v", st)
@@ -306,6 +306,10 @@ func (s *stage) ended(t *testing.T, all []*override) {
 		id := st.Past[0].ID
 		same(t, "what on-call hears of the end", o.alerts(s, id, mfa.StateResolved), about(alerts, o.user))
 		same(t, "the record of the end", o.ending(id), s.records(t, o.journal())[2], cmpopts.IgnoreFields(mfa.Record{}, "At"))
+	}
+
+	if left := s.Schedules(t); len(left) > 0 {
+		t.Errorf("%d timers are left", len(left))
 	}
 
 	// The scheduler delivers at least once.
