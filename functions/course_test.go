@@ -194,7 +194,7 @@ func (s *stage) refused(t *testing.T, pool mfa.PoolID) {
 		t.Errorf("of what Cognito refuses, the sweep asks %d times and on-call hears %+v", len(asked), heard)
 	}
 
-	// The user enrols, which ends it; another factor than before is not known here.
+	// The user enrols, which ends it: reenabled, since no delivery says that the token is new.
 	s.Enrol(t, pool, u.sub)
 	s.Switch(t, pool, u.sub, true, mfa.TOTP)
 	s.deliver(t, u.switched(true, time.Now()))

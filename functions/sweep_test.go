@@ -16,8 +16,9 @@ import (
 	"github.com/stackflow/relatch/internal/wiretest"
 )
 
-// A slow sweep comes to three users at once, then to 2.5 in a second (50 and 6 in
-// a second are Cognito's quotas), and takes 1.3 s to list the members of the roles.
+// A slow sweep comes to three users at once and then to 2.5 in a second, and takes
+// 1.3 s to list the members of four roles: Cognito's quotas for these are 50 and 30
+// in a second.
 const slow = "RELATCH_QUOTA_SHARE=0.05"
 
 func TestASweepGoesOnWhereItStopped(t *testing.T) {
