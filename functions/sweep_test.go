@@ -26,7 +26,7 @@ func TestASweepGoesOnWhereItStopped(t *testing.T) {
 	s := perform(t)
 	s.SetPolicy(t, `{"mfa_enforcement":{"required_roles":["super_admin","itsm_manager","cloud_admin","security_admin"],"grace_period_days":0}}`)
 	var subs []mfa.Sub
-	for range 14 {
+	for range 18 {
 		subs = append(subs, s.add(t, s.EmailPool, manager).sub)
 	}
 	slices.Sort(subs)
