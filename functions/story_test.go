@@ -81,10 +81,11 @@ func TestADisableIsEndedAtItsDeadline(t *testing.T) {
 // justify records the administrator's reason for the call, an hour before it.
 func (s *stage) justify(t *testing.T, c call) {
 	t.Helper()
-	must(t, s.ledger.Justify(t.Context(), c.user.pool, c.user.sub, mfa.Justification{
+	_, err := s.ledger.Justify(t.Context(), c.user.pool, c.user.sub, mfa.Justification{
 		ID: "J-1", Reason: "Phone broken, new one arrives tomorrow", Ticket: fmt.Sprintf("CHG%07d", slices.Index(s.names, c.user.name)), Cause: mfa.BrokenApp,
 		Author: c.user.actor(), At: c.at.Add(-time.Hour),
-	}))
+	})
+	must(t, err)
 }
 
 // opened plays from the deliveries to the timers, and looks at what is there.

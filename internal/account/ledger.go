@@ -17,6 +17,7 @@ import (
 type Ledger struct {
 	journals       map[string]*journal
 	justifications map[string][]mfa.Justification
+	tickets        map[string]mfa.TicketUse
 	counts         map[string][]mfa.Sub
 	open           map[mfa.PoolID][]string // the journals that a sweep must look at, sorted
 	steps          int
@@ -32,7 +33,7 @@ type journal struct {
 func NewLedger() *Ledger {
 	return &Ledger{
 		journals: map[string]*journal{}, justifications: map[string][]mfa.Justification{},
-		counts: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
+		tickets: map[string]mfa.TicketUse{}, counts: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
 	}
 }
 
@@ -106,6 +107,13 @@ func (l *Ledger) Justifications(_ context.Context, pool mfa.PoolID, sub mfa.Sub)
 
 func (l *Ledger) justify(pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
 	key := mfa.UserJournal(pool, sub)
+	use, used := l.tickets[j.Ticket]
+	switch {
+	case used && !use.Of(pool, sub):
+		j.TicketOf = &use
+	case !used && j.Ticket != "":
+		l.tickets[j.Ticket] = mfa.TicketUse{Pool: pool, Sub: sub, At: j.At}
+	}
 	all := append(slices.Clone(l.justifications[key]), j)
 	all[len(all)-1].ID = fmt.Sprintf("J-%d", len(all))
 	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })

@@ -3,6 +3,8 @@ package config_test
 import (
 	"errors"
 	"maps"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -266,5 +268,20 @@ func TestAllProblemsAreReportedAtOnceAndNoValueIsPrinted(t *testing.T) {
 	}
 	if _, err := config.Read(nil); err == nil || len(strings.Split(err.Error(), "\n")) != len(least()) {
 		t.Errorf("an empty environment: have %v\nwant a problem for each of %d variables", err, len(least()))
+	}
+}
+
+func TestTheREADMEHasEveryVariable(t *testing.T) {
+	variables := func(file string) []string {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := regexp.MustCompile(`RELATCH_[A-Z_]*[A-Z]`).FindAllString(string(raw), -1)
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	if diff := cmp.Diff(variables("read.go"), variables("../../README.md")); diff != "" {
+		t.Errorf("-read +described:\n%s", diff)
 	}
 }

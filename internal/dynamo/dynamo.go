@@ -154,35 +154,78 @@ func (l *Ledger) Entries(ctx context.Context, journal string) iter.Seq2[mfa.Entr
 	}
 }
 
-// Justify records a justification under its ID, which must not be empty. To
-// record it again is no error, and the first At stands; another justification
-// under the same ID is one.
-func (l *Ledger) Justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) error {
-	journal := mfa.UserJournal(pool, sub)
-	if j.ID == "" {
-		return fmt.Errorf("justify %s: the justification has no ID", journal)
-	}
-	it, err := justificationItem(journal, j)
+// Justify records a justification under its ID, which must not be empty, and its
+// ticket for the user; TicketOf is the ledger's to say. It returns what is
+// recorded. To record it again is no error, and the first At stands; another
+// justification under the same ID is one.
+func (l *Ledger) Justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) (mfa.Justification, error) {
+	recorded, err := l.justify(ctx, pool, sub, j)
 	if err != nil {
-		return fmt.Errorf("justify %s: %w", journal, err)
+		return mfa.Justification{}, fmt.Errorf("justify %s: %w", mfa.UserJournal(pool, sub), err)
 	}
-	_, err = l.client.PutItem(ctx, &dynamodb.PutItemInput{
+	return recorded, nil
+}
+
+func (l *Ledger) justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) (mfa.Justification, error) {
+	if j.ID == "" {
+		return j, errors.New("the justification has no ID")
+	}
+	// The ticket first: if this ends in between, it is recorded for the user
+	// for whom the repeat records it.
+	var err error
+	if j.TicketOf, err = l.useTicket(ctx, j.Ticket, mfa.TicketUse{Pool: pool, Sub: sub, At: j.At}); err != nil {
+		return j, err
+	}
+	it, err := justificationItem(mfa.UserJournal(pool, sub), j)
+	if err != nil {
+		return j, err
+	}
+	old, err := l.putOnce(ctx, it)
+	if err != nil || old == nil {
+		return j, err
+	}
+	recorded, err := old.justification(nil)
+	if err != nil {
+		return j, err
+	}
+	again := j
+	if again.At, again.TicketOf = recorded.At, recorded.TicketOf; again != recorded {
+		return j, fmt.Errorf("%s is another justification already", j.ID)
+	}
+	return recorded, nil
+}
+
+// useTicket records the first use of a ticket, and returns it if it was for
+// another user.
+func (l *Ledger) useTicket(ctx context.Context, ticket string, use mfa.TicketUse) (*mfa.TicketUse, error) {
+	if ticket == "" {
+		return nil, nil
+	}
+	it, err := ticketItem(ticket, use)
+	if err != nil {
+		return nil, err
+	}
+	old, err := l.putOnce(ctx, it)
+	if err != nil || old == nil {
+		return nil, err
+	}
+	first, err := old.ticketUse()
+	if err != nil || first.Of(use.Pool, use.Sub) {
+		return nil, err
+	}
+	return &first, nil
+}
+
+// putOnce puts an item, or returns the one that is there already.
+func (l *Ledger) putOnce(ctx context.Context, it item) (item, error) {
+	_, err := l.client.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName: &l.table, Item: it, ConditionExpression: aws.String("attribute_not_exists(pk)"),
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
 	if old, ok := unmet(err); ok {
-		var recorded mfa.Justification
-		if recorded, err = old.justification(nil); err == nil {
-			if recorded.At = j.At; recorded == j {
-				return nil
-			}
-			err = fmt.Errorf("%s is another justification already", j.ID)
-		}
+		return old, nil
 	}
-	if err != nil {
-		return fmt.Errorf("justify %s: %w", journal, err)
-	}
-	return nil
+	return nil, err
 }
 
 // Justifications implements worker.Ledger. Those of one instant are in the

@@ -48,7 +48,7 @@ func book(l *Ledger) workertest.Book {
 	return workertest.Book{Ledger: l, Justify: func(t *testing.T, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
 		recorded++
 		j.ID = fmt.Sprint("J-", recorded)
-		if err := l.Justify(t.Context(), pool, sub, j); err != nil {
+		if _, err := l.Justify(t.Context(), pool, sub, j); err != nil {
 			t.Fatal(err)
 		}
 	}}
@@ -312,14 +312,15 @@ func TestAJustificationIsRecordedOnce(t *testing.T) {
 	again, other := first, first
 	again.At, other.Reason = noon.Add(time.Minute), "something else"
 	for _, j := range []mfa.Justification{first, first, again} {
-		if err := l.Justify(t.Context(), pool, "u-1", j); err != nil {
-			t.Error(err)
+		got, err := l.Justify(t.Context(), pool, "u-1", j)
+		if diff := cmp.Diff(first, got); err != nil || diff != "" {
+			t.Errorf("%v, recorded (-want +got):\n%s", err, diff)
 		}
 	}
-	if l.Justify(t.Context(), pool, "u-1", other) == nil {
+	if _, err := l.Justify(t.Context(), pool, "u-1", other); err == nil {
 		t.Error("another justification took an ID that is in use")
 	}
-	if l.Justify(t.Context(), pool, "u-1", mfa.Justification{Reason: "without an ID"}) == nil {
+	if _, err := l.Justify(t.Context(), pool, "u-1", mfa.Justification{Reason: "without an ID"}); err == nil {
 		t.Error("a justification without an ID was taken")
 	}
 	got, err := l.Justifications(t.Context(), pool, "u-1")

@@ -37,12 +37,14 @@ const (
 	attrRecord        = "record" // the very bytes that were hashed
 	attrJustification = "justification"
 	attrSubs          = "subs"
+	attrUse           = "use"
 )
 
 // The sort keys.
 const (
 	skStanding          = "standing"
 	skCount             = "count"
+	skUse               = "use"
 	prefixEntry         = "entry/"
 	prefixJustification = "justification/"
 )
@@ -242,6 +244,25 @@ func (it item) justification(err error) (mfa.Justification, error) {
 		return mfa.Justification{}, fmt.Errorf("read the justification: %w", err)
 	}
 	return j, nil
+}
+
+// ticketItem is the first use of a ticket, in a partition of its own.
+func ticketItem(ticket string, use mfa.TicketUse) (item, error) {
+	raw, err := json.Marshal(use)
+	if err != nil {
+		return nil, fmt.Errorf("write the ticket's use: %w", err)
+	}
+	it := itemKey("ticket/"+ticket, skUse)
+	it[attrUse] = text(string(raw))
+	return it.fits("ticket's use")
+}
+
+func (it item) ticketUse() (mfa.TicketUse, error) {
+	var use mfa.TicketUse
+	if err := json.Unmarshal([]byte(it.text(attrUse)), &use); err != nil {
+		return mfa.TicketUse{}, fmt.Errorf("read the ticket's use: %w", err)
+	}
+	return use, nil
 }
 
 // subs are the users counted, in the order in which they came.

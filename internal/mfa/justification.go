@@ -29,7 +29,21 @@ type Justification struct {
 	Author   string    `json:"author"`
 	Approver string    `json:"approver,omitempty"`
 	At       time.Time `json:"at"`
+	// TicketOf is the use of the ticket for another user that was recorded
+	// before; nil if there was none.
+	TicketOf *TicketUse `json:"ticket_of,omitempty"`
 }
+
+// TicketUse is for whom a ticket was first recorded, and when. Later ones for
+// the same user are the same use.
+type TicketUse struct {
+	Pool PoolID    `json:"pool_id"`
+	Sub  Sub       `json:"sub"`
+	At   time.Time `json:"at"`
+}
+
+// Of reports whether the use is for the user.
+func (u TicketUse) Of(pool PoolID, sub Sub) bool { return u.Pool == pool && u.Sub == sub }
 
 // Rule names one condition of a justification. The set is closed: add, never rename.
 type Rule string
@@ -44,7 +58,7 @@ const (
 	RuleTicket      Rule = "ticket"    // does not match the pattern
 	RuleTooEarly    Rule = "too_early" // made longer before the disable than allowed
 	RuleTooLate     Rule = "too_late"  // made longer after the disable than allowed
-	RuleUsed        Rule = "used"      // another override has used it
+	RuleUsed        Rule = "used"      // another override has used it, or its ticket was recorded for another user before
 	RuleApprover    Rule = "approver"  // over budget or required, and no approver who is neither author nor user
 )
 
@@ -97,7 +111,7 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		fails(RuleTicket, p.TicketPattern == nil || !p.TicketPattern.MatchString(j.Ticket))
 		fails(RuleTooEarly, j.At.Before(at.Add(-p.Before)))
 		fails(RuleTooLate, j.At.After(at.Add(p.Late)))
-		fails(RuleUsed, usedBy(past, j.ID) != "")
+		fails(RuleUsed, usedBy(past, j.ID) != "" || j.TicketOf != nil)
 		fails(RuleApprover, approval && !independent(j, actor, u))
 		if best.ID == "" || len(failed) < len(best.Failed) {
 			best = Match{ID: j.ID, Failed: failed, Cause: j.Cause}

@@ -76,6 +76,7 @@ func rulesFailed() []ruleFailed {
 		{"15 minutes after", claimed(wrote(func(j *Justification) { j.At = t0.Add(15 * time.Minute) })), nil},
 		{"more than 15 minutes after", claimed(wrote(func(j *Justification) { j.At = t0.Add(15*time.Minute + time.Second) })), []Rule{RuleTooLate}},
 		{"used by another override", claimed(func(c *claim) { c.past = []Past{{ID: "O-1", OpenedAt: t0.Add(-time.Hour), Justification: "J-1"}} }), []Rule{RuleUsed}},
+		{"with a ticket that was another user's", claimed(wrote(func(j *Justification) { j.TicketOf = &TicketUse{Pool: thePool, Sub: "ben", At: t0.AddDate(0, 0, -21)} })), []Rule{RuleUsed}},
 		{"another one was used", claimed(func(c *claim) { c.past = []Past{{ID: "O-1", OpenedAt: t0.Add(-time.Hour), Justification: "J-0"}} }), nil},
 		{"within the budget", claimed(spent(time.Hour)), nil},
 		{"over the budget", claimed(spent(time.Hour, 2*time.Hour)), []Rule{RuleApprover}},

@@ -44,6 +44,7 @@ func Ledger(t *testing.T, empty func(*testing.T) Book) {
 		"a cause key is known to its own journal only":         ledgerKeys,
 		"open lists what is open, in a stable order, per pool": ledgerOpen,
 		"justifications are in the order of their time":        ledgerJustifications,
+		"a ticket is the user's for whom it came first":        ledgerTickets,
 		"what is due first is listed first":                    ledgerDue,
 		"a count gives each place once":                        ledgerCount,
 	} {
@@ -279,6 +280,36 @@ func ledgerJustifications(t *testing.T, l Book) {
 	}
 	if none, err := l.Justifications(t.Context(), Pool, "u-3"); err != nil || len(none) > 0 {
 		t.Errorf("of a user without any: %v, %v", none, err)
+	}
+}
+
+func ledgerTickets(t *testing.T, l Book) {
+	write := func(pool mfa.PoolID, sub mfa.Sub, ticket string, at time.Time) *mfa.TicketUse {
+		l.Justify(t, pool, sub, mfa.Justification{Reason: "phone lost on the train", Ticket: ticket, Author: "arn:a", At: at})
+		all, err := l.Justifications(t.Context(), pool, sub)
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%v, %v", all, err)
+		}
+		return all[len(all)-1].TicketOf
+	}
+	first := &mfa.TicketUse{Pool: Pool, Sub: "u-1", At: noon}
+	for i, c := range []struct {
+		pool   mfa.PoolID
+		sub    mfa.Sub
+		ticket string
+		want   *mfa.TicketUse
+	}{
+		{Pool, "u-1", "CHG0012345", nil},
+		{Pool, "u-1", "CHG0012345", nil},
+		{Pool, "u-2", "CHG0012345", first},
+		{OtherPool, "u-1", "CHG0012345", first},
+		{Pool, "u-2", "CHG0012346", nil},
+		{Pool, "u-1", "", nil},
+		{Pool, "u-2", "", nil},
+	} {
+		if diff := cmp.Diff(c.want, write(c.pool, c.sub, c.ticket, noon.Add(time.Duration(i)*time.Minute))); diff != "" {
+			t.Errorf("ticket %q for %s in %s (-want +got):\n%s", c.ticket, c.sub, c.pool, diff)
+		}
 	}
 }
 
