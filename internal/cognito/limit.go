@@ -29,17 +29,16 @@ func NewLimits(share float64, processes int) *Limits {
 	per := func(quota float64) *rate.Limiter {
 		return rate.NewLimiter(rate.Limit(quota*share), int(math.Ceil(quota*share)))
 	}
-	l := &Limits{
+	return &Limits{
 		userRead: per(120), userResourceRead: per(50), userList: per(30),
 		// 20, but 5 for each operation and pool; a pool cannot be told apart here.
-		poolRead: per(15), poolConfigRead: per(5), poolGroupRead: per(5),
+		poolRead: per(15), poolConfigRead: per(5),
+		// One look at a pool asks for all its roles at once, and then not for a
+		// while: it may use the pool's whole second, or a small share would draw
+		// it out over many. SetBurst would leave the bucket as it began.
+		poolGroupRead:      rate.NewLimiter(rate.Limit(5*share), 5),
 		userResourceUpdate: per(25), userUpdate: per(25),
 	}
-	// One look at a pool asks for all its roles at once, and then not for a
-	// while: it may use the pool's whole second, or a small share would draw it
-	// out over many.
-	l.poolGroupRead.SetBurst(5)
-	return l
 }
 
 // wait waits for a token of the bucket that pick names. One that would come

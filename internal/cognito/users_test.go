@@ -455,3 +455,16 @@ func TestReadsDoNotStarveAReenable(t *testing.T) {
 		t.Errorf("the re-enable: %v", err)
 	}
 }
+
+func TestTheFirstLookAtAPoolIsNotDrawnOutByASmallShare(t *testing.T) {
+	f := &fake{answers: map[string]func(map[string]any) string{
+		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{}`), "GetGroup": always(`{}`),
+	}}
+	users := cognito.New(serve(t, f), cognito.Options{Limits: cognito.NewLimits(0.001, 10)})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // less than the bucket takes for one more
+	defer cancel()
+	roles := []mfa.Role{"a", "b", "c", "d", "e"}
+	if pool, err := users.Pool(ctx, thePool, roles, time.Time{}); err != nil || len(pool.Groups) != len(roles) {
+		t.Errorf("%+v, %v", pool, err)
+	}
+}
