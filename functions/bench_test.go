@@ -27,6 +27,15 @@ const (
 	mostMemory = 64 << 20
 )
 
+// dummy is an environment in which the functions start.
+var dummy = []string{
+	"RELATCH_POOLS=us-east-1_EXAMPLE12", "RELATCH_OWN_ROLES=arn:aws:iam::123456789012:role/audit",
+	"RELATCH_TABLE=relatch", "RELATCH_ALERT_BUS=relatch", "RELATCH_REENABLE_QUEUE_URL=http://127.0.0.1/123456789012/reenable",
+	"RELATCH_REENABLE_QUEUE_ARN=arn:aws:sqs:us-east-1:123456789012:reenable", "RELATCH_DEAD_LETTERS_URL=http://127.0.0.1/123456789012/dead",
+	"RELATCH_SCHEDULE_GROUP=relatch", "RELATCH_SCHEDULE_ROLE=arn:aws:iam::123456789012:role/s",
+	"RELATCH_SCHEDULE_DEAD_LETTERS=arn:aws:sqs:us-east-1:123456789012:dead", "RELATCH_POLICY_PARAMETER=p",
+}
+
 func TestTheFunctionsAreSmall(t *testing.T) {
 	for _, name := range all {
 		size := lambdatest.ZipSize(t, "./functions/"+name)
@@ -77,13 +86,7 @@ func BenchmarkStart(b *testing.B) {
 		}[operation], "{}"))
 	}))
 	defer aws.Close()
-	env := []string{
-		"AWS_ENDPOINT_URL=" + aws.URL, "RELATCH_POOLS=us-east-1_EXAMPLE12", "RELATCH_OWN_ROLES=arn:aws:iam::123456789012:role/audit",
-		"RELATCH_TABLE=relatch", "RELATCH_ALERT_BUS=relatch", "RELATCH_REENABLE_QUEUE_URL=http://127.0.0.1/123456789012/reenable",
-		"RELATCH_REENABLE_QUEUE_ARN=arn:aws:sqs:us-east-1:123456789012:reenable", "RELATCH_DEAD_LETTERS_URL=http://127.0.0.1/123456789012/dead",
-		"RELATCH_SCHEDULE_GROUP=relatch", "RELATCH_SCHEDULE_ROLE=arn:aws:iam::123456789012:role/s",
-		"RELATCH_SCHEDULE_DEAD_LETTERS=arn:aws:sqs:us-east-1:123456789012:dead", "RELATCH_POLICY_PARAMETER=p",
-	}
+	env := append([]string{"AWS_ENDPOINT_URL=" + aws.URL}, dummy...)
 	hello := lambdatest.Build(b, "./internal/lambdatest/testdata/hello")
 	for _, function := range []struct{ name, event string }{
 		{"audit", strings.Replace(disable("us-east-1_EXAMPLE12", "maria", "e-1", time.Now()), "AdminSetUserMFAPreference", "AdminGetUser", 1)}, // not relevant
