@@ -107,7 +107,9 @@ func (h *house) Keep(_ context.Context, raw []byte, _ string) error {
 func (h *house) Bookmark(context.Context) (worker.Bookmark, error) { return h.mark, nil }
 
 func (h *house) KeepBookmark(ctx context.Context, b worker.Bookmark) error {
-	h.mark = b
+	if ctx.Err() == nil { // nothing can be kept without time
+		h.mark = b
+	}
 	return ctx.Err()
 }
 
