@@ -92,14 +92,14 @@ func (c *Cloud) Ready(ctx context.Context) func(context.Context) error {
 	return once(ctx, c.bus.Check)
 }
 
-// once begins a check at once; the function it returns waits for it, and checks
-// again if it has failed.
+// once begins a check at once; the function it returns waits for it, as long as
+// its context lasts, and checks again if it has failed.
 func once(ctx context.Context, check func(context.Context) error) func(context.Context) error {
-	var mu sync.Mutex
 	ready := false
-	wait := func(ctx context.Context) error {
-		mu.Lock()
-		defer mu.Unlock()
+	turn := make(chan struct{}, 1) // taken by sending: a mutex would not heed a context
+	turn <- struct{}{}
+	run := func(ctx context.Context) error {
+		defer func() { <-turn }()
 		if ready {
 			return nil
 		}
@@ -107,13 +107,15 @@ func once(ctx context.Context, check func(context.Context) error) func(context.C
 		ready = err == nil
 		return err
 	}
-	begun := make(chan struct{})
-	go func() {
-		close(begun)
-		_ = wait(ctx) // who waits for it hears of it
-	}()
-	<-begun
-	return wait
+	go func() { _ = run(ctx) }() // who waits for it hears of it
+	return func(ctx context.Context) error {
+		select {
+		case turn <- struct{}{}:
+			return run(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Together runs the calls at once and returns when all have returned: their

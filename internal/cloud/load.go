@@ -33,6 +33,10 @@ func Load(getenv func(string) string) (aws.Config, error) {
 			return aws.Config{}, fmt.Errorf("%s is not set; Lambda sets it", name)
 		}
 	}
+	// The clients take an error of a source for "not set".
+	if _, _, err := environment(getenv).GetUseFIPSEndpoint(context.Background()); err != nil {
+		return aws.Config{}, err
+	}
 	c := aws.Config{
 		Region:        getenv("AWS_REGION"),
 		Credentials:   credentials.NewStaticCredentialsProvider(getenv("AWS_ACCESS_KEY_ID"), getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN")),

@@ -26,16 +26,17 @@ func NewLimits(share float64, processes int) *Limits {
 		share = 0.5
 	}
 	share /= float64(max(processes, 1))
-	limiter := func(quota float64, burst int) *rate.Limiter { return rate.NewLimiter(rate.Limit(quota*share), burst) }
-	per := func(quota float64) *rate.Limiter { return limiter(quota, int(math.Ceil(quota*share))) }
+	per := func(quota float64) *rate.Limiter {
+		return rate.NewLimiter(rate.Limit(quota*share), int(math.Ceil(quota*share)))
+	}
 	return &Limits{
 		userRead: per(120), userResourceRead: per(50), userList: per(30),
 		// 20, but 5 for each operation and pool; a pool cannot be told apart here.
 		poolRead: per(15), poolConfigRead: per(5),
 		// One look at a pool asks for all its roles at once, and then not for a
-		// while: it may use the pool's whole second, or a small share would draw it
-		// out over many.
-		poolGroupRead:      limiter(5, 5),
+		// while: it may use the pool's whole second, or a small share would draw
+		// it out over many. SetBurst would leave the bucket as it began.
+		poolGroupRead:      rate.NewLimiter(rate.Limit(5*share), 5),
 		userResourceUpdate: per(25), userUpdate: per(25),
 	}
 }

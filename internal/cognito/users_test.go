@@ -456,14 +456,14 @@ func TestReadsDoNotStarveAReenable(t *testing.T) {
 	}
 }
 
-func TestTheFirstLookAtAPoolDoesNotWaitForItsRoles(t *testing.T) {
+func TestTheFirstLookAtAPoolIsNotDrawnOutByASmallShare(t *testing.T) {
 	f := &fake{answers: map[string]func(map[string]any) string{
-		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{"UserPool":{}}`), "GetGroup": always(`{}`),
+		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{}`), "GetGroup": always(`{}`),
 	}}
-	users := cognito.New(serve(t, f), cognito.Options{Limits: cognito.NewLimits(0.001, 1)})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // in which the share would allow none
+	users := cognito.New(serve(t, f), cognito.Options{Limits: cognito.NewLimits(0.001, 10)})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // less than the bucket takes for one more
 	defer cancel()
-	roles := []mfa.Role{"super_admin", "itsm_manager", "cloud_admin", "security_admin", "viewer"}
+	roles := []mfa.Role{"a", "b", "c", "d", "e"}
 	if pool, err := users.Pool(ctx, thePool, roles, time.Time{}); err != nil || len(pool.Groups) != len(roles) {
 		t.Errorf("%+v, %v", pool, err)
 	}

@@ -385,3 +385,24 @@ func TestTheTableHasNoTimeToLive(t *testing.T) {
 		t.Errorf("items expire by %s", *d.AttributeName)
 	}
 }
+
+func TestTheBookmarkIsTheOneThatWasKeptLast(t *testing.T) {
+	l := empty(t)
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	kept := []worker.Bookmark{
+		{},
+		{Place: worker.Place{Pool: "us-east-1_EXAMPLE12", Sub: "maria", Failed: true}, Failed: true, CompletedAt: at},
+		{CompletedAt: at.Add(time.Hour)},
+	}
+	for i, want := range kept {
+		if i > 0 { // at first there is none
+			if err := l.KeepBookmark(t.Context(), want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := l.Bookmark(t.Context())
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v (-kept +got):\n%s", err, diff)
+		}
+	}
+}

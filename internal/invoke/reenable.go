@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/aws/aws-lambda-go/events"
 
@@ -36,7 +35,7 @@ func read(raw []byte) (queue.Message, error) {
 		Detail *queue.Message `json:"detail"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
-		return queue.Message{}, fmt.Errorf("a message to reenable is no JSON object with pool_id and sub: %w", err)
+		return queue.Message{}, errors.New("a message to reenable is no JSON object with pool_id and sub")
 	}
 	if m.Detail != nil {
 		m.Message = *m.Detail

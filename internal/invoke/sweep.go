@@ -62,8 +62,9 @@ func (s *Sweep) sweep(ctx context.Context) error {
 		From: mark.Place, Enough: enough(ctx, s.Worker.Now),
 		Looks: func(_ mfa.PoolID, _ mfa.Sub, seen worker.Seen) { tell(s.Telemetry, seen) },
 	})
-	mark.Place = place
-	complete := err == nil && place == (worker.Place{})
+	ended, failed := place == (worker.Place{}), mark.Failed || err != nil
+	mark.Place, mark.Failed = place, failed && !ended
+	complete := ended && !failed
 	if complete {
 		mark.CompletedAt = s.Worker.Now()
 	}

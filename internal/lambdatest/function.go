@@ -85,7 +85,7 @@ func Start(t testing.TB, program string, env ...string) *Function {
 		t.Fatalf("start function: %v", err)
 	}
 	t.Cleanup(func() {
-		f.kill()
+		f.Kill()
 		if t.Failed() {
 			t.Logf("the function printed:\n%s", f.Output())
 		}
@@ -153,7 +153,7 @@ func (f *Function) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 		return a.payload, a.err
 	case <-f.exited:
 	case <-ctx.Done():
-		f.kill()
+		f.Kill()
 	}
 	// It may have answered all the same, and exited afterwards.
 	select {
@@ -202,12 +202,12 @@ func (f *Function) Terminate() *os.ProcessState {
 		case <-time.After(shutdown):
 		}
 	}
-	f.kill()
+	f.Kill()
 	return f.cmd.ProcessState
 }
 
-// kill returns when the function has exited.
-func (f *Function) kill() {
+// Kill ends the function at once, and returns when it has exited.
+func (f *Function) Kill() {
 	_ = f.cmd.Process.Kill() // fails if it has exited
 	<-f.exited
 }

@@ -328,7 +328,7 @@ func TestWhatIsInAFileIsReadOrToldWithFilePlaceAndProblem(t *testing.T) {
 		},
 		"a duplicate key": {
 			logOf(good, `{"eventID":"bad","additionalEventData":{"sub":"a","sub":"b"}}`),
-			[]string{"Records[0]: good", "Records[1]: error event bad: not a CloudTrail record: additionalEventData.sub: is there twice"},
+			[]string{"Records[0]: good", "Records[1]: error event bad: not a CloudTrail record: additionalEventData: a name is there twice (at byte 50)"},
 		},
 		"a log file cut off": {logOf(good, other)[:len(logOf(good))+20], []string{"Records[0]: good", "line 1: error what begins here is cut off"}},
 
@@ -349,14 +349,14 @@ func TestWhatIsInAFileIsReadOrToldWithFilePlaceAndProblem(t *testing.T) {
 			[]string{"line 1: good arrives " + ten, "line 2: other arrives " + nine},
 		},
 		"a wrapped event that cannot be read": {
-			`{"arrives":"` + ten + `","event":{"eventID":"bad","x":1,"x":2}}`, []string{"line 1: error event bad: not a CloudTrail record: x: is there twice arrives " + ten},
+			`{"arrives":"` + ten + `","event":{"eventID":"bad","x":1,"x":2}}`, []string{"line 1: error event bad: not a CloudTrail record: a name is there twice (at byte 23) arrives " + ten},
 		},
 		"a wrapped event with invalid UTF-8": {
 			`{"arrives":"` + ten + "\",\"event\":{\"eventID\":\"\xff\"}}", []string{"line 1: error not a CloudTrail record: eventID: invalid UTF-8 (at byte 12) arrives " + ten},
 		},
 		"a wrapped event that is no JSON": {
 			`{"arrives":"` + ten + `","event":{"eventID":"bad","x":tru}}`,
-			[]string{`line 1: error event bad: not a CloudTrail record: event.x: invalid character '}' in literal true (expecting 'e') (at byte 66) arrives ` + ten},
+			[]string{`line 1: error event bad: not a CloudTrail record: invalid character '}' in literal true (expecting 'e') (at byte 66) arrives ` + ten},
 		},
 		"a wrapped null":             {`{"arrives":"` + ten + `","event":null}`, []string{"line 1: error not a CloudTrail record: want a JSON object, have null arrives " + ten}},
 		"a wrapping without event":   {`{"arrives":"` + ten + `"}`, []string{"line 1: error event: is missing beside arrives"}},

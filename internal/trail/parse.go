@@ -154,7 +154,7 @@ func object(raw []byte, into any) error {
 		}
 		return fmt.Errorf("want a JSON object, have %s", kindName(kind))
 	}
-	return Plain(json.Unmarshal(raw, into))
+	return discreet(json.Unmarshal(raw, into))
 }
 
 func kindName(k jsontext.Kind) string {

@@ -615,7 +615,7 @@ func TestWhatCannotBeReadIsAnErrorThatNamesTheEventAndTheProblem(t *testing.T) {
 		"no event source":        {call(`{"eventSource": ""}`), id, "eventSource is missing"},
 		"a number for a name":    {call(`{"eventName": 5}`), id, "not a CloudTrail record: eventName: want a string, have a number"},
 		"a field twice":          {[]byte(`{"eventID": "e1", "eventName": "x", "eventName": "y"}`), "e1", "eventName: is there twice"},
-		"a field twice, deeper":  {[]byte(`{"eventID": "e1", "requestParameters": {"a": [{"b": 1, "b": 2}]}}`), "e1", "requestParameters.a[0].b: is there twice"},
+		"a field twice, deeper":  {[]byte(`{"eventID": "e1", "requestParameters": {"a": [{"b": 1, "b": 2}]}}`), "e1", "requestParameters: a name is there twice"},
 		"invalid UTF-8":          {[]byte("{\"eventID\": \"e1\", \"userAgent\": \"\xff\"}"), "e1", "userAgent: invalid UTF-8 (at byte 32)"},
 		"an id in invalid UTF-8": {[]byte("{\"eventID\": \"\xff\"}"), "", "eventID: invalid UTF-8"},
 		"half a surrogate":       {[]byte(`{"eventID": "e1", "userAgent": "\ud800"}`), "e1", "userAgent: invalid"},
@@ -827,4 +827,27 @@ func params(given string) string {
 		return "{}"
 	}
 	return given
+}
+
+// TestAnErrorRepeatsNothingOfTheDelivery: it goes into logs and records, the
+// delivery does not.
+func TestAnErrorRepeatsNothingOfTheDelivery(t *testing.T) {
+	const mark = "q7z"
+	for _, raw := range []string{
+		mark, `"` + mark + `"`, `{"` + mark, `{"` + mark + `":`, `{"` + mark + `":1,"` + mark + `":2}`, `{"eventName":["` + mark + `"]}`,
+		`{"requestParameters":{"clientMetadata":{"` + mark + `":1,"` + mark + `":2}}}`, `{"requestParameters":{"clientMetadata":{"` + mark + `":`,
+		`{"requestParameters":{"accessToken":"\ud800` + mark + `"}}`, `{"requestParameters":{"accessToken":"\u` + mark + `"}}`,
+		`{"requestParameters":{"accessToken":"\q` + mark + `"}}`, "{\"requestParameters\":{\"accessToken\":\"\xff" + mark + "\"}}", `{"requestParameters":` + mark + `}`,
+		`{"requestParameters":tru` + mark + `}`, `{"detail":{"` + mark + `":[`, `{"detail":"` + mark + `"}`, `{"CloudTrailEvent":{"` + mark + `":1}}`,
+	} {
+		_, err := Parse([]byte(raw))
+		if err == nil || strings.Contains(err.Error(), mark) {
+			t.Errorf("%s\n\t%v", raw, err)
+		}
+		for ; err != nil; err = errors.Unwrap(err) {
+			if strings.Contains(err.Error(), mark) {
+				t.Errorf("%s\n\tbelow: %v", raw, err)
+			}
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -39,6 +40,52 @@ func Plain(err error) error {
 		return err
 	}
 }
+
+// discreet is Plain for a delivery, whose error goes into logs and records while
+// the delivery itself is kept elsewhere: of the text it repeats nothing but the
+// names of fields that every record has. A broken text may quote a token, a name
+// below may be the key of somebody's metadata.
+func discreet(err error) error {
+	var meaning *json.SemanticError
+	var syntax *jsontext.SyntacticError
+	switch {
+	case errors.As(err, &meaning):
+		meaning.JSONPointer, meaning.JSONValue = known(meaning.JSONPointer), nil
+	case errors.As(err, &syntax):
+		at := known(syntax.JSONPointer)
+		if at != syntax.JSONPointer && errors.Is(err, jsontext.ErrDuplicateName) {
+			syntax.Err = errors.New("a name is there twice")
+		}
+		if text := syntax.Err.Error(); strings.ContainsAny(text, quotes) {
+			syntax.Err = errors.New(strings.TrimSpace(text[:strings.IndexAny(text, quotes)]))
+		}
+		syntax.JSONPointer = at
+	}
+	return Plain(err)
+}
+
+// quotes are those that the decoder puts around more than a character.
+const quotes = "`\""
+
+// known is the pointer as far as it has names that do not come from a delivery.
+func known(p jsontext.Pointer) jsontext.Pointer {
+	name, _, _ := strings.Cut(strings.TrimPrefix(string(p), "/"), "/")
+	if !fieldNames()[name] {
+		return ""
+	}
+	return jsontext.Pointer("/" + name)
+}
+
+// fieldNames are those of a record and of what can be around it.
+var fieldNames = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	for _, t := range []reflect.Type{reflect.TypeFor[delivery](), reflect.TypeFor[record]()} {
+		for i := range t.NumField() {
+			names[t.Field(i).Tag.Get("json")] = true
+		}
+	}
+	return names
+})
 
 type plain struct {
 	text string

@@ -227,6 +227,8 @@ func (w *Worker) Census(ctx context.Context) (Census, error) {
 // Bookmark is what one sweep leaves to the next.
 type Bookmark struct {
 	Place Place `json:"place,omitzero"`
-	// CompletedAt is when a pass last came to its end without an error.
+	// Failed: an earlier pass of the round that stopped there had an error.
+	Failed bool `json:"failed,omitempty"`
+	// CompletedAt is when a round last came to its end without an error.
 	CompletedAt time.Time `json:"completed_at,omitzero"`
 }
