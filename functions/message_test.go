@@ -49,7 +49,7 @@ func unreadable(t *testing.T, s *stage) {
 	messages := s.Take(t, wiretest.AuditQueue)
 	garbage := message("\ufeffnot JSON, but SQS takes it:\t\"\u00e9\U0001f511\r\n")
 	messages = append(messages, garbage)
-	if failed := invoke(t, s.audit, wiretest.AuditQueue, messages...); len(failed) > 0 {
+	if failed := give(t, s.audit, wiretest.AuditQueue, messages...); len(failed) > 0 {
 		t.Errorf("%d messages failed", len(failed))
 	}
 
@@ -106,7 +106,7 @@ func poisoned(t *testing.T, s *stage) {
 		message(first.record()), message(held.record()), message(first.record()), message(nobody.record()),
 		message(`{"detail-type":"Scheduled Event","source":"aws.events","detail":{}}`), message(strings.Replace(denied.record(), `"eventName"`, `"errorCode":"AccessDenied","eventName"`, 1)), message(address.disabled(time.Now()).record()),
 	}
-	failed := invoke(t, s.audit, wiretest.AuditQueue, batch...)
+	failed := give(t, s.audit, wiretest.AuditQueue, batch...)
 	same(t, "what must come again", []string{*batch[4].MessageId}, failed)
 
 	if n, m := len(s.records(t, good.journal())), len(s.records(t, address.journal())); n != 1 || m != 1 {
@@ -128,7 +128,7 @@ func poisoned(t *testing.T, s *stage) {
 	}
 	same(t, "the dead letters", map[string]bool{"{": true, nobody.record(): true}, kept)
 	done()
-	if failed := invoke(t, s.audit, wiretest.AuditQueue, batch[4]); len(failed) > 0 {
+	if failed := give(t, s.audit, wiretest.AuditQueue, batch[4]); len(failed) > 0 {
 		t.Error("what came again has failed again")
 	}
 	s.incident(t, busy)
@@ -189,10 +189,10 @@ func withoutBus(t *testing.T, s *stage) {
 		message(u.call("AdminGetUser", time.Now(), nil).record()), message(u.disabled(time.Now().Add(-past)).record()), message("{"),
 	}
 	relevant := []string{*batch[1].MessageId, *batch[2].MessageId}
-	same(t, "what must come again", relevant, invoke(t, s.audit, wiretest.AuditQueue, batch...))
-	same(t, "what must come again a second time", relevant, invoke(t, s.audit, wiretest.AuditQueue, batch...))
+	same(t, "what must come again", relevant, give(t, s.audit, wiretest.AuditQueue, batch...))
+	same(t, "what must come again a second time", relevant, give(t, s.audit, wiretest.AuditQueue, batch...))
 	asked := message(fmt.Sprintf(`{"pool_id":%q,"sub":%q}`, u.pool, u.sub))
-	same(t, "what must come again to reenable", []string{*asked.MessageId}, invoke(t, s.reenable, wiretest.ReenableQueue, asked))
+	same(t, "what must come again to reenable", []string{*asked.MessageId}, give(t, s.reenable, wiretest.ReenableQueue, asked))
 	if _, err := s.sweep.Invoke(t.Context(), []byte(`{}`)); err == nil {
 		t.Error("a sweep that cannot alert has succeeded")
 	}
@@ -202,7 +202,7 @@ func withoutBus(t *testing.T, s *stage) {
 
 	_, err := s.Events.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: new(name)})
 	must(t, err)
-	if failed := invoke(t, s.audit, wiretest.AuditQueue, batch...); len(failed) > 0 {
+	if failed := give(t, s.audit, wiretest.AuditQueue, batch...); len(failed) > 0 {
 		t.Errorf("%d messages fail with the bus", len(failed))
 	}
 	s.hand(t, s.reenable, wiretest.ReenableQueue)

@@ -201,14 +201,14 @@ func (s *stage) hand(t *testing.T, f *lambdatest.Function, q wiretest.Queue) []s
 	if len(waiting) == 0 {
 		t.Fatalf("nothing waits in %s", q)
 	}
-	if failed := invoke(t, f, q, waiting...); len(failed) > 0 {
+	if failed := give(t, f, q, waiting...); len(failed) > 0 {
 		t.Fatalf("%d of %d messages failed", len(failed), len(waiting))
 	}
 	return waiting
 }
 
-// invoke hands a function a batch and returns the ids of what must come again.
-func invoke(t *testing.T, f *lambdatest.Function, q wiretest.Queue, messages ...sqstypes.Message) []string {
+// give hands a function a batch and returns the ids of what must come again.
+func give(t *testing.T, f *lambdatest.Function, q wiretest.Queue, messages ...sqstypes.Message) []string {
 	t.Helper()
 	raw, err := f.Invoke(t.Context(), wiretest.Batch(t, q, messages...))
 	must(t, err)

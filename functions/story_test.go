@@ -286,7 +286,7 @@ func (s *stage) fire(t *testing.T, all []*override) map[*override]*awsscheduler.
 		s.loseTimer(t, o.user)
 		messages = append(messages, message(*fired[o].Target.Input))
 	}
-	if failed := invoke(t, s.reenable, wiretest.ReenableQueue, messages...); len(failed) > 0 {
+	if failed := give(t, s.reenable, wiretest.ReenableQueue, messages...); len(failed) > 0 {
 		t.Fatalf("%d of what the timers sent failed", len(failed))
 	}
 	return fired
@@ -321,7 +321,7 @@ func (s *stage) ended(t *testing.T, all []*override) {
 	for _, o := range all {
 		again = append(again, message(*fired[o].Target.Input))
 	}
-	if failed := invoke(t, s.reenable, wiretest.ReenableQueue, again...); len(failed) > 0 {
+	if failed := give(t, s.reenable, wiretest.ReenableQueue, again...); len(failed) > 0 {
 		t.Errorf("%d of what the timers sent again failed", len(failed))
 	}
 	for _, o := range all {

@@ -215,7 +215,7 @@ func TestWhatADeliveryCosts(t *testing.T) {
 		}},
 		{"a relevant disable, justified", 4, 8, func(t *testing.T) (*process, func(context.Context) error) {
 			sub, delivery := disabled(a.EmailPool)
-			err := p.ledger.Justify(t.Context(), a.EmailPool, sub, mfa.Justification{
+			_, err := p.ledger.Justify(t.Context(), a.EmailPool, sub, mfa.Justification{
 				ID: "J-1", Reason: "Lost the phone on a journey, a new one comes tomorrow", Ticket: "INC0012345", Cause: mfa.LostDevice, Author: "arn:aws:sts::123456789012:assumed-role/SupportAdmin/ops-7", At: p.now.Add(-time.Minute),
 			})
 			if err != nil {
