@@ -315,14 +315,20 @@ func (a *Account) Factors(t testing.TB, pool mfa.PoolID, sub mfa.Sub) []string {
 	})).UserMFASettingList
 }
 
-// Put puts CloudTrail's delivery on the default bus: detail is the record.
-func (a *Account) Put(t testing.TB, detail string) {
+// Put puts CloudTrail's deliveries on the default bus: each detail is a record.
+func (a *Account) Put(t testing.TB, details ...string) {
 	t.Helper()
-	out := made[*eventbridge.PutEventsOutput](t, "put event")(a.Events.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []eventbridgetypes.PutEventsRequestEntry{{
-		Source: new("aws.cognito-idp"), DetailType: new("AWS API Call via CloudTrail"), Detail: &detail,
-	}}}))
-	if out.FailedEntryCount > 0 {
-		t.Fatalf("put event: %v", out.Entries)
+	for batch := range slices.Chunk(details, 10) {
+		var entries []eventbridgetypes.PutEventsRequestEntry
+		for _, detail := range batch {
+			entries = append(entries, eventbridgetypes.PutEventsRequestEntry{
+				Source: new("aws.cognito-idp"), DetailType: new("AWS API Call via CloudTrail"), Detail: &detail,
+			})
+		}
+		out := made[*eventbridge.PutEventsOutput](t, "put events")(a.Events.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: entries}))
+		if out.FailedEntryCount > 0 {
+			t.Fatalf("put events: %v", out.Entries)
+		}
 	}
 }
 
@@ -337,9 +343,11 @@ func (a *Account) Take(t testing.TB, q Queue) []sqstypes.Message {
 		if len(out.Messages) == 0 {
 			return all
 		}
+		var read []sqstypes.DeleteMessageBatchRequestEntry
 		for _, m := range out.Messages {
-			made[*sqs.DeleteMessageOutput](t, "delete message")(a.SQS.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: new(a.urls[q]), ReceiptHandle: m.ReceiptHandle}))
+			read = append(read, sqstypes.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
 		}
+		made[*sqs.DeleteMessageBatchOutput](t, "delete messages")(a.SQS.DeleteMessageBatch(t.Context(), &sqs.DeleteMessageBatchInput{QueueUrl: new(a.urls[q]), Entries: read}))
 		all = append(all, out.Messages...)
 	}
 }
