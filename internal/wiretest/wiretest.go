@@ -345,6 +345,9 @@ func (a *Account) Send(t testing.TB, q Queue, bodies ...string) {
 	}
 }
 
+// URL is the queue's.
+func (a *Account) URL(q Queue) string { return a.urls[q] }
+
 // Take takes all messages out of the queue.
 func (a *Account) Take(t testing.TB, q Queue) []sqstypes.Message {
 	t.Helper()
