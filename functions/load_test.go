@@ -2,6 +2,7 @@ package functions_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -108,7 +109,7 @@ func TestEveryOneOfManyDisablesAtOnceIsActedOnOnce(t *testing.T) {
 			t.Errorf("schedules (-want +got):\n%s", diff)
 		}
 		open := 0
-		for s, err := range dynamo.New(a.DynamoDB, wiretest.Table).Open(t.Context(), a.EmailPool) {
+		for s, err := range dynamo.New(a.DynamoDB, wiretest.Table).Open(t.Context(), a.Pool) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,46 +175,47 @@ func TestEveryOneOfManyDisablesAtOnceIsActedOnOnce(t *testing.T) {
 
 // employ makes users with a required role. A few had TOTP, which has been
 // switched off; that the others never had it, nobody can see who looks now.
+//
+// Those others have their sub as the username, by which Cognito finds everybody.
+// So does moto in the pool of addresses, but there it goes through all users in
+// every call.
 func employ(t *testing.T, a *wiretest.Account, n int) []mfa.Sub {
 	t.Helper()
-	const role = "itsm_manager"
+	const role, enrolled = "itsm_manager", 8
 	subs := make([]mfa.Sub, n)
-	const enrolled = 8
 	for i := range enrolled {
 		subs[i] = a.Add(t, wiretest.Person{
-			Pool: a.EmailPool, Name: fmt.Sprintf("enrolled%d@example.com", i), Roles: []mfa.Role{role},
+			Pool: a.Pool, Name: fmt.Sprintf("enrolled%d", i), Roles: []mfa.Role{role},
 			Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP},
 		})
-		a.Switch(t, a.EmailPool, subs[i], false, mfa.TOTP)
+		a.Switch(t, a.Pool, subs[i], false, mfa.TOTP)
 	}
-	pool := new(string(a.EmailPool))
-	add := func(name string) (mfa.Sub, error) {
-		out, err := a.Cognito.AdminCreateUser(t.Context(), &cognitoidentityprovider.AdminCreateUserInput{
-			UserPoolId: pool, Username: &name, MessageAction: cognitotypes.MessageActionTypeSuppress,
-		})
-		if err != nil {
-			return "", err
+	pool := new(string(a.Pool))
+	add := func(name *string) error {
+		_, err := a.Cognito.AdminCreateUser(t.Context(), &cognitoidentityprovider.AdminCreateUserInput{UserPoolId: pool, Username: name, MessageAction: cognitotypes.MessageActionTypeSuppress})
+		if err == nil || mototest.Lost(err) {
+			_, err = a.Cognito.AdminUpdateUserAttributes(t.Context(), &cognitoidentityprovider.AdminUpdateUserAttributesInput{
+				UserPoolId: pool, Username: name, UserAttributes: []cognitotypes.AttributeType{{Name: new("sub"), Value: name}},
+			})
 		}
-		_, err = a.Cognito.AdminAddUserToGroup(t.Context(), &cognitoidentityprovider.AdminAddUserToGroupInput{UserPoolId: pool, Username: out.User.Username, GroupName: new(role)})
-		return mfa.Sub(*out.User.Username), err // in this pool they are the same
+		if err == nil {
+			_, err = a.Cognito.AdminAddUserToGroup(t.Context(), &cognitoidentityprovider.AdminAddUserToGroupInput{UserPoolId: pool, Username: name, GroupName: new(role)})
+		}
+		return err
 	}
 	errs := make([]error, processes)
 	var all sync.WaitGroup
 	for p := range processes {
 		all.Go(func() {
 			for i := enrolled + p; i < n && errs[p] == nil; i += processes {
-				name := fmt.Sprintf("user%d@example.com", i)
-				if subs[i], errs[p] = add(name); mototest.Lost(errs[p]) {
-					subs[i], errs[p] = add("another-" + name)
-				}
+				name := fmt.Sprintf("00000000-0000-4000-8000-%012d", i)
+				subs[i], errs[p] = mfa.Sub(name), add(&name)
 			}
 		})
 	}
 	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			t.Fatalf("make users: %v", err)
-		}
+	if err := errors.Join(errs...); err != nil {
+		t.Fatalf("make users: %v", err)
 	}
 	return subs
 }
@@ -229,7 +231,7 @@ func disableAll(t *testing.T, a *wiretest.Account, subs []mfa.Sub) []sqstypes.Me
 	for i, sub := range subs {
 		at := window.Add(mfa.Window * time.Duration(i) / time.Duration(len(subs)))
 		deliveries = append(deliveries, fmt.Sprintf(`{"version":"0","id":"load-%d","detail-type":"AWS API Call via CloudTrail","source":"aws.cognito-idp","account":"123456789012","time":%q,"region":"us-east-1","resources":[],"detail":%s}`,
-			i, at.Format(time.RFC3339), disable(a.EmailPool, sub, fmt.Sprintf("load-%d", i), at)))
+			i, at.Format(time.RFC3339), disable(a.Pool, sub, fmt.Sprintf("load-%d", i), at)))
 	}
 	var queued []sqstypes.Message
 	for some := range slices.Chunk(deliveries, 100) {
