@@ -3,6 +3,7 @@ package functions_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -254,18 +255,10 @@ func (c *cli) run(t *testing.T, args ...string) ([]byte, error) {
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return out, &commandError{err, said.String()}
+		return out, fmt.Errorf("%w: %s", err, &said)
 	}
 	return out, nil
 }
-
-// commandError is that of a command, with what it said.
-type commandError struct {
-	error
-	said string
-}
-
-func (e *commandError) Error() string { return e.error.Error() + ": " + e.said }
 
 // does runs a command that must succeed.
 func (c *cli) does(t *testing.T, args ...string) []byte {
