@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -384,6 +385,21 @@ func (a *Account) Put(t testing.TB, detail string) {
 	}
 }
 
+// Send puts messages into the queue.
+func (a *Account) Send(t testing.TB, q Queue, bodies ...string) {
+	t.Helper()
+	for some := range slices.Chunk(bodies, 10) {
+		var entries []sqstypes.SendMessageBatchRequestEntry
+		for i, body := range some {
+			entries = append(entries, sqstypes.SendMessageBatchRequestEntry{Id: new(strconv.Itoa(i)), MessageBody: &body})
+		}
+		made[*sqs.SendMessageBatchOutput](t, "send")(a.SQS.SendMessageBatch(t.Context(), &sqs.SendMessageBatchInput{QueueUrl: new(a.urls[q]), Entries: entries}))
+	}
+}
+
+// URL is the queue's.
+func (a *Account) URL(q Queue) string { return a.urls[q] }
+
 // Take takes all messages out of the queue.
 func (a *Account) Take(t testing.TB, q Queue) []sqstypes.Message {
 	t.Helper()
@@ -395,9 +411,11 @@ func (a *Account) Take(t testing.TB, q Queue) []sqstypes.Message {
 		if len(out.Messages) == 0 {
 			return all
 		}
+		var read []sqstypes.DeleteMessageBatchRequestEntry
 		for _, m := range out.Messages {
-			made[*sqs.DeleteMessageOutput](t, "delete message")(a.SQS.DeleteMessage(t.Context(), &sqs.DeleteMessageInput{QueueUrl: new(a.urls[q]), ReceiptHandle: m.ReceiptHandle}))
+			read = append(read, sqstypes.DeleteMessageBatchRequestEntry{Id: m.MessageId, ReceiptHandle: m.ReceiptHandle})
 		}
+		made[*sqs.DeleteMessageBatchOutput](t, "delete messages")(a.SQS.DeleteMessageBatch(t.Context(), &sqs.DeleteMessageBatchInput{QueueUrl: new(a.urls[q]), Entries: read}))
 		all = append(all, out.Messages...)
 	}
 }
