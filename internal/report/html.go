@@ -66,7 +66,7 @@ func (r *Report) JSON(out io.Writer) error {
 const (
 	chartWidth  = 1200
 	chartLeft   = 250 // where the bars begin
-	chartRight  = chartWidth - 12
+	chartRight  = 830 // and end; then there is room for how they ended
 	chartTop    = 34
 	chartRow    = 26
 	chartRows   = 40 // of one figure, so that a page of paper holds it
@@ -77,10 +77,10 @@ const (
 
 // chart is a timeline with a bar for each of its overrides.
 type chart struct {
-	Width, Height, Left, Right, Top int
-	From, To                        string
-	Ticks                           []tick
-	Bars                            []bar
+	Width, Height, Top, Right int
+	From, To                  string
+	Ticks                     []tick
+	Bars                      []bar
 }
 
 type tick struct {
@@ -89,19 +89,17 @@ type tick struct {
 	Day   bool
 }
 
-// bar is an override on the timeline. Late is the part after the deadline of one
-// that is overdue; its width is 0 if there is none.
+// bar is an override on the timeline. LateX begins the part after the deadline of
+// one that is overdue; LateWidth is 0 if it is not.
 type bar struct {
 	row
-	Label                   string
-	Y, Middle, X, Width     int
-	Late, LateWidth         int
-	Deadline                int
-	DeadlineSeen            bool
-	Before, After           bool // it goes on outside of the chart
-	TextX                   int
-	TextEnds                bool // the text ends at TextX
-	Top, Bottom             int // of the mark of the deadline
+	Label               string
+	Y, Middle, X, Width int
+	LateX, LateWidth    int
+	End                 int  // of the bar
+	Mark                int  // of the deadline; 0 if it is not on the chart
+	Before, After       bool // it goes on outside of the chart
+	Top, Bottom         int  // of the mark of the deadline
 }
 
 // charts draws the days on which something was open, forty overrides in each.
@@ -113,7 +111,7 @@ func (r *Report) charts(rows []row) []chart {
 	var out []chart
 	for part := range slices.Chunk(rows, chartRows) {
 		c := chart{
-			Width: chartWidth, Height: chartTop + chartRow*len(part) + 8, Left: chartLeft, Right: chartRight, Top: chartTop,
+			Width: chartWidth, Height: chartTop + chartRow*len(part) + 8, Right: chartRight, Top: chartTop,
 			From: day(from), To: day(to), Ticks: ticks(from, to),
 		}
 		for i := range part {
@@ -178,30 +176,23 @@ func (r *Report) bar(o *row, i int, from, to time.Time) bar {
 	b.Top, b.Bottom = b.Y-4, b.Y+barHeight+4
 	b.X = place(begin, from, to)
 	b.Width = max(barLeast, place(end, from, to)-b.X)
+	b.End = b.X + b.Width
 	if !o.Deadline.Before(from) && !o.Deadline.After(to) {
-		b.Deadline, b.DeadlineSeen = place(o.Deadline, from, to), true
+		b.Mark = place(o.Deadline, from, to)
 	}
 	if o.Overdue && end.After(o.Deadline) {
-		b.Late = max(b.X, place(o.Deadline, from, to))
-		b.LateWidth = b.X + b.Width - b.Late
-	}
-	right := max(b.X+b.Width, b.Deadline)
-	b.TextX = right + 10
-	if right > chartLeft+(chartRight-chartLeft)*3/4 {
-		b.TextX, b.TextEnds = b.X-8, true
-	}
-	if b.TextEnds && b.X < chartLeft+(chartRight-chartLeft)/4 { // no room on either side
-		b.TextX, b.TextEnds = b.X+8, false
+		b.LateX = max(b.X, place(o.Deadline, from, to))
+		b.LateWidth = b.End - b.LateX
 	}
 	return b
 }
 
-// ticks are the times that the timeline names, at most twelve.
+// ticks are the times that the timeline names, at most nine.
 func ticks(from, to time.Time) []tick {
 	const hour = time.Hour
 	step := 3 * hour
 	for _, next := range []time.Duration{6 * hour, 12 * hour, 24 * hour, 48 * hour, 7 * 24 * hour, 28 * 24 * hour, 91 * 24 * hour} {
-		if to.Sub(from)/step <= 12 {
+		if to.Sub(from)/step <= 9 {
 			break
 		}
 		step = next

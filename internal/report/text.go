@@ -33,7 +33,11 @@ func (r *Report) Text(out io.Writer) error {
 			late = o.Late + " late"
 		}
 		about := present(o.ID, alert.Names(o.Factors), o.Roles, o.Again(), late)
-		for _, text := range []string{strings.Join(about, "; "), strings.Join(present(o.Verdict(), o.Because, o.Proof), ": ")} {
+		why := strings.Join(present(o.Verdict(), o.Because), ": ")
+		if o.Proof != "" {
+			why += " (" + o.Proof + ")"
+		}
+		for _, text := range []string{strings.Join(about, "; "), why} {
 			for _, line := range wrap(text, textWidth-textIndent) {
 				fmt.Fprintf(w, "%*s%s\n", textIndent, "", line)
 			}
