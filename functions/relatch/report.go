@@ -96,9 +96,13 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
 		}
 		var r mfa.Record
 		if err := json.Unmarshal(e.Record, &r); err != nil {
-			return fmt.Errorf("%s, entry %d: read the record: %w", e.Journal, e.Number, err)
+			return fmt.Errorf("read the record %.80s: %w", e.Record, err)
 		}
-		b.Add(e.Journal, r)
+		ledger := e.Journal
+		if e.Hash != "" {
+			ledger = "" // an entry is of the one ledger, whatever its journal
+		}
+		b.Add(ledger, r)
 	}
 	r, err := b.Report(c.Context(), period, time.Time{}, facts)
 	if err != nil {

@@ -83,7 +83,7 @@ func (f *verifyFlags) run(t terminal, from source) error {
 	unreadable := false
 	for e, err := range from.Entries() {
 		if err == nil && e.Hash == "" {
-			err = fmt.Errorf("%s: a record alone has no hash; verify wants entries of the ledger", e.Journal)
+			err = errors.New("a record alone has no hash: verify wants entries of the ledger")
 		}
 		if err != nil {
 			unreadable = true

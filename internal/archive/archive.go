@@ -44,9 +44,10 @@ var ErrNoEntry = errors.New("neither an entry of the ledger nor a record")
 //   - an entry, {"journal", "number", "prev", "hash", "record"}. Its record is the
 //     JSON object, whose bytes are taken as they stand, or that object as a
 //     string, or its base64, as encoding/json writes mfa.Entry;
-//   - a record alone, in a log line too, is an entry without number and hash. Its
-//     journal is "scenario/1", and with each summary of relatch replay that came
-//     before it the number is one higher.
+//   - a record alone, in a log line too, is an entry without number and hash. It
+//     has no journal, but "scenario/2" after the first summary of relatch replay,
+//     "scenario/3" after the second, and so on: scenarios have the same names for
+//     different things.
 //
 // Either may be wrapped, as Heads says. Summaries and empty lines yield nothing,
 // every other line an error, with file and line, and reading goes on. A file
@@ -116,7 +117,7 @@ type line struct {
 	Message *string        `json:"message"`
 	Insight *string        `json:"@message"`
 
-	text []byte // the line itself, unwrapped
+	text []byte // the line itself, unwrapped; until the next one is read
 }
 
 func parse(text []byte) (line, error) {
@@ -144,7 +145,11 @@ func parse(text []byte) (line, error) {
 
 func (l line) entry(scenario int) (mfa.Entry, error) {
 	if l.Schema == mfa.RecordSchema {
-		return mfa.Entry{Journal: "scenario/" + strconv.Itoa(scenario), Record: l.text}, nil
+		e := mfa.Entry{Record: bytes.Clone(l.text)}
+		if scenario > 1 {
+			e.Journal = "scenario/" + strconv.Itoa(scenario)
+		}
+		return e, nil
 	}
 	if l.Journal == "" || l.Hash == "" || len(l.Record) == 0 {
 		return mfa.Entry{}, ErrNoEntry

@@ -74,8 +74,9 @@ func TestAnEntryKeepsItsBytesHoweverItsRecordIsWritten(t *testing.T) {
 }
 
 func TestRecordsAloneAreEntriesOfTheirScenario(t *testing.T) {
-	got, problems := entries(t, bare+"\n"+`{"schema":"relatch.summary/1"}`+"\n2026-11-23T03:13:11.000Z "+bare)
-	want := []mfa.Entry{{Journal: "scenario/1", Record: []byte(bare)}, {Journal: "scenario/2", Record: []byte(bare)}}
+	other := strings.ReplaceAll(bare, "open", "hold")
+	got, problems := entries(t, bare+"\n"+`{"schema":"relatch.summary/1"}`+"\n2026-11-23T03:13:11.000Z "+other)
+	want := []mfa.Entry{{Record: []byte(bare)}, {Journal: "scenario/2", Record: []byte(other)}}
 	if diff := cmp.Diff(want, got); diff != "" || len(problems) > 0 {
 		t.Errorf("%v, -want +got:\n%s", problems, diff)
 	}

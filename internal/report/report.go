@@ -119,7 +119,7 @@ type Builder struct {
 }
 
 // key tells overrides apart: ids are unique within a ledger.
-type key struct{ journal, id string }
+type key struct{ ledger, id string }
 
 type override struct {
 	Override
@@ -130,8 +130,9 @@ type override struct {
 	again  map[string]bool
 }
 
-// Add takes what a record says of an override. journal is that of its entry.
-func (b *Builder) Add(journal string, r mfa.Record) {
+// Add takes what a record says of an override. Records of different ledgers, as
+// replayed scenarios are, come with different names for them.
+func (b *Builder) Add(ledger string, r mfa.Record) {
 	if r.At.After(b.last) {
 		b.last = r.At
 	}
@@ -141,7 +142,7 @@ func (b *Builder) Add(journal string, r mfa.Record) {
 	if b.overrides == nil {
 		b.overrides = map[key]*override{}
 	}
-	k := key{journal, r.Override.ID}
+	k := key{ledger, r.Override.ID}
 	o := b.overrides[k]
 	if o == nil {
 		o = &override{Override: Override{ID: r.Override.ID, User: *r.User}, again: map[string]bool{}}
