@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ it: a report with gaps is no evidence.
 An override belongs to the period if it was open at any time of it. Times are
 RFC 3339 or YYYY-MM-DD, which is midnight UTC; --to itself is no longer part of
 it. --from YYYY-MM without --to is that month. Without both it is all of them.
+What is still open is so as of the last record.
 
 Records hold no names. --account FILE, an account.json as relatch replay reads
 it, says how users are called, which roles they hold, and how an override was
@@ -108,7 +110,8 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
 	if err != nil {
 		return err
 	}
-	if err := write(&r, t.out); err != nil {
+	out := bufio.NewWriter(t.out)
+	if err := errors.Join(write(&r, out), out.Flush()); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

@@ -36,7 +36,7 @@ type Files struct {
 	Stdin io.Reader
 }
 
-// ErrNoEntry: the line is neither an entry nor a record.
+// ErrNoEntry says that a line is neither an entry nor a record.
 var ErrNoEntry = errors.New("neither an entry of the ledger nor a record")
 
 // Entries yields an entry for each line:
@@ -196,7 +196,7 @@ func (f Files) lines(yield func(row, error) bool) {
 }
 
 func (f Files) file(path string, yield func(row, error) bool) (more bool, err error) {
-	var in io.Reader = f.Stdin
+	in := f.Stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {

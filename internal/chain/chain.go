@@ -137,7 +137,7 @@ func (w *Walk) Entry(e mfa.Entry) {
 	want, logged := j.logged[e.Number]
 	if logged && !j.denied && hex.EncodeToString(want[:]) != e.Hash {
 		j.denied = true
-		w.found(e.Journal, e.Number, Replaced, "entry %d was logged with the hash %.12s…, here it has %.12s…",
+		w.found(e.Journal, e.Number, Replaced, "entry %d was logged with the hash %.12s..., here it has %.12s...",
 			e.Number, hex.EncodeToString(want[:]), e.Hash)
 	}
 }

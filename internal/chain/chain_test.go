@@ -2,6 +2,7 @@ package chain_test
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/stackflow/relatch/internal/chain"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/replay"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 // grow returns n entries of a journal, and how its standing ends.
@@ -235,6 +238,60 @@ func TestTruncationIsFoundWhenAHeadWasLogged(t *testing.T) {
 			t.Fatalf("-want +got:\n%s", diff)
 		}
 	})
+}
+
+func TestTheLedgerOfEveryScenarioIsWhole(t *testing.T) {
+	scenarios, err := (&replay.Loader{}).Load([]string{"../../events"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range scenarios {
+		r, err := replay.Run(t.Context(), s, replay.Options{Start: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w chain.Walk
+		for _, journal := range r.Account.Journals() {
+			loaded, err := r.Account.Load(t.Context(), worker.Query{Journal: journal})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.Standing(chain.Head{Journal: journal, Number: loaded.Standing.Entries, Hash: loaded.Standing.Head})
+			for _, e := range r.Account.Entries(journal) {
+				w.Entry(e)
+			}
+		}
+		if found := w.End(); len(found) > 0 {
+			t.Errorf("%s: %v", s.Name, found)
+		}
+	}
+}
+
+func TestMemoryDoesNotGrowWithTheEntries(t *testing.T) {
+	var w chain.Walk
+	s := mfa.Standing{Journal: "a"}
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	walk := func(n int) {
+		for range n {
+			var e mfa.Entry
+			s, e = s.Append(mfa.Record{Schema: mfa.RecordSchema, Verdict: mfa.Holds})
+			w.Entry(e)
+		}
+	}
+	walk(1_000)
+	before := heap()
+	walk(50_000)
+	if after := heap(); after > before+1<<20 { // 20 bytes for each entry
+		t.Errorf("the heap grew from %d to %d bytes", before, after)
+	}
+	if found := w.End(); len(found) > 0 {
+		t.Error(found)
+	}
 }
 
 // The aim is 100,000 entries in under 5 seconds.

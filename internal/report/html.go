@@ -72,7 +72,7 @@ const (
 	chartRows   = 40 // of one figure, so that a page of paper holds it
 	barHeight   = 14
 	barLeast    = 5
-	labelLength = 34
+	labelLength = 32
 )
 
 // chart is a timeline with a bar for each of its overrides.
@@ -187,12 +187,12 @@ func (r *Report) bar(o *row, i int, from, to time.Time) bar {
 	return b
 }
 
-// ticks are the times that the timeline names, at most nine.
+// ticks are the times that the timeline names, at most eight.
 func ticks(from, to time.Time) []tick {
 	const hour = time.Hour
 	step := 3 * hour
 	for _, next := range []time.Duration{6 * hour, 12 * hour, 24 * hour, 48 * hour, 7 * 24 * hour, 28 * 24 * hour, 91 * 24 * hour} {
-		if to.Sub(from)/step <= 9 {
+		if to.Sub(from)/step <= 8 {
 			break
 		}
 		step = next
@@ -203,8 +203,11 @@ func ticks(from, to time.Time) []tick {
 		if at.Equal(at.Truncate(24 * hour)) {
 			t.Label, t.Day = at.Format("Mon 2 Jan"), true
 		}
-		if step >= 7*24*hour {
-			t.Label = at.Format("2 Jan 2006")
+		switch {
+		case step > 28*24*hour:
+			t.Label = at.Format("Jan 2006")
+		case step >= 7*24*hour:
+			t.Label = at.Format("2 Jan")
 		}
 		out = append(out, t)
 	}
