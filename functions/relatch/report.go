@@ -100,6 +100,9 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
 		if err := json.Unmarshal(e.Record, &r); err != nil {
 			return fmt.Errorf("read the record %.80s: %w", e.Record, err)
 		}
+		if r.Schema != mfa.RecordSchema {
+			return fmt.Errorf("entry %d of %s is no %s", e.Number, e.Journal, mfa.RecordSchema)
+		}
 		ledger := e.Journal
 		if e.Hash != "" {
 			ledger = "" // an entry is of the one ledger, whatever its journal

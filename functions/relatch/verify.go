@@ -34,7 +34,10 @@ as {"message":"…"}, are all right. Lines that are no head are passed over.
 Exit status: 0 when nothing was found; 1 when something was; 2 for bad usage or
 input that cannot be read, after the rest has been verified.`
 
-const verifyExamples = `  relatch verify ledger.jsonl
+const verifyExamples = `  aws dynamodb scan --table-name TABLE --filter-expression 'begins_with(sk, :entry)' \
+    --expression-attribute-values '{":entry":{"S":"entry/"}}' --output json |
+    jq -c '.Items[] | map_values(.S // (.N | tonumber))' > ledger.jsonl
+  relatch verify ledger.jsonl
   aws logs filter-log-events --log-group-name /aws/lambda/relatch-audit \
     --filter-pattern '{ $.head.number > 0 }' --query 'events[].[message]' --output text > heads.jsonl
   relatch verify --heads heads.jsonl ledger.jsonl

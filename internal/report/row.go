@@ -87,8 +87,10 @@ func ended(e mfa.End) string {
 		return "user deleted"
 	case Unrestorable:
 		return "cannot be restored"
-	default:
+	case StillOpen:
 		return "still open"
+	default:
+		return string(e)
 	}
 }
 
