@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/report"
+)
+
+const reportHelp = `Tell of every override of a period, from the records that Relatch kept: whose
+MFA was off, who switched it off and whether that was justified, from when to
+when, how it ended and how late, and the sums.
+
+FILE has one JSON value per line, plain or gzip, and - is standard input:
+entries of the ledger, records, what relatch replay --format json prints, or
+the log lines of Relatch's functions that are records. Nothing else may be in
+it: a report with gaps is no evidence.
+
+An override belongs to the period if it was open at any time of it. Times are
+RFC 3339 or YYYY-MM-DD, which is midnight UTC; --to itself is no longer part of
+it. --from YYYY-MM without --to is that month. Without both it is all of them.
+What is still open is so as of the last record.
+
+Records hold no names. --account FILE, an account.json as relatch replay reads
+it, says how users are called, which roles they hold, and how an override was
+justified.
+
+Output: text, a table of 120 columns; json, relatch.report/1; csv, a line for
+each override; html, one page with a timeline, to be read, printed and kept. It
+loads nothing.
+
+Exit status: 0 when the report is written; 2 for bad usage or input that cannot
+be read.`
+
+const reportExamples = `  relatch report --from 2026-11 ledger.jsonl
+  relatch report --from 2026-11-01 --to 2026-11-16 --output csv ledger.jsonl.gz
+  relatch report --from 2026-11 --output html ledger.jsonl > november.html
+  relatch replay --format json events/disable-by-console |
+    relatch report --account events/disable-by-console/account.json -`
+
+type reportFlags struct {
+	from, to, output, account string
+}
+
+func reportCommand(t terminal) *cobra.Command {
+	var f reportFlags
+	c := &cobra.Command{
+		Use:                   "report [--from TIME] [--to TIME] [--account FILE] [--output text|json|csv|html] FILE…",
+		Short:                 "Tell of every override of a period",
+		Long:                  reportHelp,
+		Example:               reportExamples,
+		DisableFlagsInUseLine: true,
+		Args:                  someFile,
+		RunE:                  func(c *cobra.Command, paths []string) error { return f.run(c, t, t.files(paths)) },
+	}
+	flags := c.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.from, "from", "", "begin of the period: a `TIME`, a day, or a month such as 2026-11")
+	flags.StringVar(&f.to, "to", "", "its end: a `TIME`, a day or a month, not part of it itself")
+	flags.StringVar(&f.account, "account", "", "names, roles and justifications (a `FILE` as for replay)")
+	flags.StringVar(&f.output, "output", "text", "`text`, json, csv or html")
+	return c
+}
+
+func someFile(_ *cobra.Command, paths []string) error {
+	if len(paths) == 0 {
+		return errors.New("no FILE given; - is standard input")
+	}
+	return nil
+}
+
+func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
+	period, err := parsePeriod(f.from, f.to)
+	write, ok := map[string]func(*report.Report, io.Writer) error{
+		"text": (*report.Report).Text, "json": (*report.Report).JSON, "csv": (*report.Report).CSV, "html": (*report.Report).HTML,
+	}[f.output]
+	if !ok {
+		err = errors.Join(err, fmt.Errorf("--output: %q is none of text, json, csv and html", f.output))
+	}
+	facts, problem := readFacts(f.account)
+	if problem != nil {
+		err = errors.Join(err, fmt.Errorf("--account: %w", problem))
+	}
+	if err != nil {
+		return err
+	}
+	var b report.Builder
+	for e, err := range from.Entries() {
+		if err != nil {
+			return err
+		}
+		var r mfa.Record
+		if err := json.Unmarshal(e.Record, &r); err != nil {
+			return fmt.Errorf("read the record %.80s: %w", e.Record, err)
+		}
+		if r.Schema != mfa.RecordSchema {
+			return fmt.Errorf("entry %d of %s is no %s", e.Number, e.Journal, mfa.RecordSchema)
+		}
+		ledger := e.Journal
+		if e.Hash != "" {
+			ledger = "" // an entry is of the one ledger, whatever its journal
+		}
+		b.Add(ledger, r)
+	}
+	r, err := b.Report(c.Context(), period, time.Time{}, facts)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(t.out)
+	if err := errors.Join(write(&r, out), out.Flush()); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}
+
+// parsePeriod reads the flags --from and --to; empty ones have no limit.
+func parsePeriod(from, to string) (report.Period, error) {
+	var p report.Period
+	var errs []error
+	var month bool
+	read := func(flag, text string, at *time.Time) {
+		if text == "" {
+			return
+		}
+		for _, layout := range []string{time.RFC3339, time.DateOnly, "2006-01"} {
+			if t, err := time.Parse(layout, text); err == nil {
+				*at, month = t.UTC(), layout == "2006-01"
+				return
+			}
+		}
+		errs = append(errs, fmt.Errorf("%s: %q is no time such as 2026-11-23T08:00:00Z, no day such as 2026-11-23 and no month such as 2026-11", flag, text))
+	}
+	read("--from", from, &p.From)
+	if month && to == "" {
+		p.To = p.From.AddDate(0, 1, 0)
+	}
+	read("--to", to, &p.To)
+	if len(errs) == 0 && to != "" && !p.To.After(p.From) {
+		errs = append(errs, fmt.Errorf("--to: %s is not after --from %s", to, from))
+	}
+	return p, errors.Join(errs...)
+}

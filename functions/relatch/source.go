@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"iter"
+
+	"github.com/stackflow/relatch/internal/account"
+	"github.com/stackflow/relatch/internal/archive"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/replay"
+	"github.com/stackflow/relatch/internal/report"
+)
+
+// source is where report and verify find the ledger's entries.
+type source interface {
+	// Entries yields them in any order of journals, those of a journal in the
+	// order of their numbers. After an error it goes on if it can.
+	Entries() iter.Seq2[mfa.Entry, error]
+}
+
+func (t terminal) files(paths []string) archive.Files {
+	return archive.Files{Paths: paths, Stdin: t.in}
+}
+
+// accountFacts are what an account.json says besides the records.
+type accountFacts struct {
+	file   account.File
+	policy mfa.Policy
+}
+
+func readFacts(path string) (report.Facts, error) {
+	if path == "" {
+		return nil, nil //nolint:nilnil // nothing is known, as report.Builder takes it
+	}
+	file, err := replay.ReadAccount(path)
+	if err != nil {
+		return nil, err
+	}
+	policy := mfa.DefaultPolicy()
+	if len(file.Policy) > 0 {
+		if policy, err = mfa.ParsePolicy(file.Policy); err != nil {
+			return nil, err
+		}
+	}
+	return accountFacts{file, policy}, nil
+}
+
+func (f accountFacts) Person(_ context.Context, u mfa.RecordUser) (mfa.User, error) {
+	for _, other := range f.file.Users {
+		if other.Pool == u.Pool && other.Sub == u.Sub {
+			return mfa.User{Sub: u.Sub, Found: true, Username: other.Username, Roles: other.Roles}, nil
+		}
+	}
+	return mfa.User{}, nil
+}
+
+// Justification is the only one of the user that was made in time. The records
+// do not say which one counted: of several it could be any.
+func (f accountFacts) Justification(_ context.Context, o report.Override) (*mfa.Justification, error) {
+	var only *mfa.Justification
+	for _, j := range f.file.Justifications {
+		inTime := !j.At.Before(o.OpenedAt.Add(-f.policy.Before)) && !j.At.After(o.OpenedAt.Add(f.policy.Late))
+		if j.Pool != o.User.Pool || j.Sub != o.User.Sub || !inTime {
+			continue
+		}
+		if only != nil {
+			return nil, nil //nolint:nilnil // not known, as report.Facts says
+		}
+		only = &mfa.Justification{Reason: j.Reason, Ticket: j.Ticket, Cause: j.Cause, Author: j.Author, Approver: j.Approver, At: j.At}
+	}
+	return only, nil
+}
