@@ -71,20 +71,24 @@ type sweptPool struct {
 	failed  bool // not everybody could be looked at
 }
 
-func (p *pass) fail(pool *sweptPool, err error) {
-	pool.failed = true
-	p.errs = append(p.errs, err)
+// fail notes that not everybody could be looked at. What fails because the pass
+// is stopped is looked at by the next one.
+func (p *pass) fail(ctx context.Context, pool *sweptPool, err error) {
+	if ctx.Err() == nil {
+		pool.failed = true
+		p.errs = append(p.errs, err)
+	}
 }
 
 func (p *pass) open(ctx context.Context, id mfa.PoolID) *sweptPool {
 	pool := &sweptPool{id: id, visited: map[mfa.Sub]bool{}}
 	standing, err := p.standing(ctx, mfa.PoolJournal(id))
 	if err != nil {
-		p.fail(pool, fmt.Errorf("load the journal of pool %s: %w", id, err))
+		p.fail(ctx, pool, fmt.Errorf("load the journal of pool %s: %w", id, err))
 	}
 	pool.swept = standing.Swept
 	if pool.listed, err = p.listed(ctx, id, func(mfa.Standing) bool { return true }); err != nil {
-		p.fail(pool, err)
+		p.fail(ctx, pool, err)
 	}
 	return pool
 }
@@ -125,7 +129,7 @@ func (p *pass) visit(ctx context.Context, pool *sweptPool, sub mfa.Sub) {
 	pool.visited[sub] = true
 	seen, err := p.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool.id, Sub: sub}, func(s *mfa.State) { s.Swept = pool.swept })
 	if err != nil && !errors.Is(err, ErrBusy) { // whoever is busy with him sees to him
-		p.fail(pool, fmt.Errorf("sweep user %s: %w", sub, err))
+		p.fail(ctx, pool, fmt.Errorf("sweep user %s: %w", sub, err))
 	}
 	p.Looks(pool.id, sub, seen)
 }
@@ -143,27 +147,30 @@ func (p *pass) walk(ctx context.Context, pool *sweptPool) bool {
 			p.From.Failed = pool.failed
 			return false
 		}
-		failed := pool.failed
 		p.visit(ctx, pool, sub)
 		if ctx.Err() != nil { // he was not looked at
-			p.From.Failed = failed
-			return false
+			break
 		}
 		p.From.Sub = sub
+	}
+	if p.From.Failed = pool.failed; ctx.Err() != nil {
+		return false
 	}
 	if pool.failed {
 		return true // not a complete sweep: the posture is counted another time
 	}
 	posture, err := p.listed(ctx, pool.id, func(s mfa.Standing) bool { return s.Posture })
 	if err != nil {
-		p.fail(pool, err)
-		return true
+		p.fail(ctx, pool, err)
+		return ctx.Err() == nil
 	}
 	slices.Sort(posture)
 	told, err := p.look(ctx, mfa.Change{Kind: mfa.Swept, Pool: pool.id}, func(s *mfa.State) { s.Listed = posture })
 	p.Looks(pool.id, "", told)
-	p.errs = append(p.errs, err)
-	return true
+	if err != nil {
+		p.fail(ctx, pool, fmt.Errorf("sweep pool %s: %w", pool.id, err))
+	}
+	return ctx.Err() == nil
 }
 
 // members are the users with a required role, each once, sorted.
@@ -172,7 +179,7 @@ func (p *pass) members(ctx context.Context, pool *sweptPool) []mfa.Sub {
 	for _, role := range p.rules().RequiredRoles {
 		for sub, err := range p.Users.Members(ctx, pool.id, role) {
 			if err != nil {
-				p.fail(pool, fmt.Errorf("list the members of %s: %w", role, err))
+				p.fail(ctx, pool, fmt.Errorf("list the members of %s: %w", role, err))
 				break
 			}
 			subs = append(subs, sub)
