@@ -599,6 +599,12 @@ func TestARequestHasTimeForItsAnswer(t *testing.T) {
 func TestOverrideOverTheWire(t *testing.T) {
 	a := wiretest.Open(t)
 	d := overTheWire(t, a)
+	t.Run("takes", func(t *testing.T) {
+		d := d
+		d.maria = a.Add(t, wiretest.Person{Pool: a.Pool, Name: "olga"})
+		d.names = strings.NewReplacer("{pool}", string(d.pool), "{maria}", string(d.maria), "CHG0012345", "CHG0012399")
+		d.takes(t)
+	})
 	t.Run("refuses", func(t *testing.T) { d.refuses(t, true) })
 	t.Run("a critical incident is lowered, and ended", func(t *testing.T) {
 		d.maria = a.Add(t, wiretest.Person{Pool: a.Pool, Name: "nina", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
@@ -681,5 +687,53 @@ func (d desk) story(t *testing.T, a *wiretest.Account) {
 	}
 	if r := d.says(t, ops, strings.Replace(justifyM, "CHG0012345", "INC0000001", 1)); !strings.Contains(r.Body, string(request.UsedJustification)) {
 		t.Errorf("what was used is taken again: %d %s", r.StatusCode, r.Body)
+	}
+}
+
+// kept is evidence in memory.
+type kept []string
+
+func (k *kept) Keep(_ context.Context, raw []byte, problem string) error {
+	*k = append(*k, string(raw)+" "+problem)
+	return nil
+}
+
+func TestAuditTakesLooksBesidesDeliveries(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f, err := account.ParseFile([]byte(accountFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, message string
+		want          mfa.Reason
+		by            string
+	}{
+		{"justified", `{"look":"justified","pool_id":"us-east-1_EXAMPLE12","sub":"s-maria","by":"` + ops + `","at":"2026-11-23T11:59:00Z"}`, mfa.StillProtected, ops},
+		{"asked", `{"look":"asked","pool_id":"us-east-1_EXAMPLE12","sub":"s-maria","by":"` + eva + `","at":"2026-11-23T11:59:00Z"}`, mfa.StillProtected, eva},
+		{"of another pool", `{"look":"asked","pool_id":"us-east-1_OTHER","sub":"s-maria","by":"` + eva + `","at":"2026-11-23T11:59:00Z"}`, mfa.NotOurs, eva},
+		{"of another kind", `{"look":"due","pool_id":"us-east-1_EXAMPLE12","sub":"s-maria","by":"` + eva + `","at":"2026-11-23T11:59:00Z"}`, mfa.Unreadable, ""},
+		{"without a user", `{"look":"asked","pool_id":"us-east-1_EXAMPLE12","by":"` + eva + `","at":"2026-11-23T11:59:00Z"}`, mfa.Unreadable, ""},
+		{"a delivery that looks", `{"detail-type":"look","look at":"look"}`, mfa.Unreadable, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := account.New(f, mfa.DefaultPolicy(), mfa.DefaultDocument(), now)
+			evidence, lines := &kept{}, &strings.Builder{}
+			clock := func() time.Time { return now }
+			audit := invoke.Audit{Function: invoke.Function{
+				Worker:   worker.New(f.House(), worker.Ports{Users: a, Ledger: a, Timer: a, Queue: a, Alerts: a, Policy: a}, clock),
+				Evidence: evidence, Ready: func(context.Context) error { return nil }, Telemetry: telemetry.New(telemetry.NewLogger(lines), "audit", clock),
+			}}
+			if _, err := audit.Invoke(t.Context(), json.RawMessage(c.message)); err != nil {
+				t.Fatal(err)
+			}
+			var r mfa.Record
+			if err := json.Unmarshal([]byte(lines.String()), &r); err != nil || r.Reason != c.want || r.Cause.Actor != c.by {
+				t.Errorf("%v, record %s", err, lines)
+			}
+			if want := c.want == mfa.Unreadable; (len(*evidence) == 1) != want || want && !strings.HasPrefix((*evidence)[0], c.message) {
+				t.Errorf("evidence: %v", *evidence)
+			}
+		})
 	}
 }

@@ -2,8 +2,9 @@
 // contract between the function override and the command relatch.
 //
 // A request is an HTTP POST to override's function URL, signed with AWS Signature
-// Version 4 for the service lambda: AWS proves who asks. The body is JSON,
-// content-type application/json, of at most MaxBody bytes, one of
+// Version 4 for the service lambda: AWS proves who asks, as long as nobody may
+// invoke the function but through its URL (condition lambda:InvokedViaFunctionUrl).
+// The body is JSON, content-type application/json, of at most MaxBody bytes, one of
 //
 //	{"do":"justify","pool_id":"…","sub":"…","reason":"…","ticket":"…","cause":"lost_device","request_id":"…"}
 //	{"do":"approve","pool_id":"…","sub":"…","justification":"J-…"}

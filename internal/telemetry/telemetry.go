@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -199,12 +200,12 @@ func (t *Telemetry) Request(r Request) {
 	var fields []zap.Field
 	for _, f := range []struct{ name, value string }{
 		{"do", r.Do}, {"by", r.By}, {"pool_id", string(r.Pool)}, {"sub", string(r.Sub)}, {"id", r.ID}, {"problem", r.Problem},
+		{"status", strconv.Itoa(r.Status)}, // as text: a number in a line is a metric's value
 	} {
 		if f.value != "" {
 			fields = append(fields, zap.String(f.name, f.value))
 		}
 	}
-	fields = append(fields, zap.Int("status", r.Status))
 	if r.Err == nil {
 		t.write(zapcore.InfoLevel, "request", fields)
 		return
