@@ -37,7 +37,7 @@ type Directory interface {
 	User(context.Context, mfa.PoolID, mfa.Sub) (mfa.User, error)
 }
 
-// Book is what Override needs of the ledger.
+// Book is what Override needs of the ledger; workertest.Book has the contract.
 type Book interface {
 	worker.Loader
 	Justifications(context.Context, mfa.PoolID, mfa.Sub) ([]mfa.Justification, error)
@@ -51,8 +51,8 @@ type Looks interface {
 	Look(context.Context, queue.Look) error
 }
 
-// Invoke answers one request to the function URL, as package request has it. Its
-// error is always nil: what went wrong is in the answer and in the log.
+// Invoke answers one request to the function URL, as package request has it. What
+// went wrong is in the answer and in the log, and no error of the invocation.
 func (o *Override) Invoke(ctx context.Context, e events.LambdaFunctionURLRequest) (events.LambdaFunctionURLResponse, error) {
 	c := conversation{Override: o, told: telemetry.Request{By: caller(e)}, now: o.Now().UTC().Truncate(time.Second)}
 	content, answer := "application/json", any(nil)

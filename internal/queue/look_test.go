@@ -48,7 +48,7 @@ func TestOnlyAMessageWithTheMemberLookIsOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := func(old, new string) string { return strings.Replace(string(good), old, new, 1) }
+	with := func(part, other string) string { return strings.Replace(string(good), part, other, 1) }
 	for message, want := range map[string]bool{
 		string(good): true, with(`"asked"`, `"due"`): true, with(`"asked"`, `null`): true, with(`"s-1"`, `""`): true, with(`"us-east-1_EXAMPLE12"`, `7`): true,
 		with(`"arn:aws:iam::111122223333:user/tom"`, `""`): true, with(`"2026-11-23T03:12:04Z"`, `"now"`): true, with(`,"at":"2026-11-23T03:12:04Z"`, ""): true,

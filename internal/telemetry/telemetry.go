@@ -199,7 +199,12 @@ type Request struct {
 func (t *Telemetry) Request(r Request) {
 	var fields []zap.Field
 	for _, f := range []struct{ name, value string }{
-		{"do", r.Do}, {"by", r.By}, {"pool_id", string(r.Pool)}, {"sub", string(r.Sub)}, {"id", r.ID}, {"problem", r.Problem},
+		{"do", r.Do},
+		{"by", r.By},
+		{"pool_id", string(r.Pool)},
+		{"sub", string(r.Sub)},
+		{"id", r.ID},
+		{"problem", r.Problem},
 		{"status", strconv.Itoa(r.Status)}, // as text: a number in a line is a metric's value
 	} {
 		if f.value != "" {

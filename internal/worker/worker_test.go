@@ -299,7 +299,7 @@ func TestRulesAreThoseThatTheWorkerGoesBy(t *testing.T) {
 	if got := roles(h.audit.Policy); !slices.Equal(got, []mfa.Role{"auditor"}) {
 		t.Errorf("of a new record: %v", got)
 	}
-	if len(h.Sent()) > 0 || slices.Contains(h.Ledger.Journals(), mfa.PolicyJournal) {
+	if len(h.Sent()) > 0 || slices.Contains(h.Journals(), mfa.PolicyJournal) {
 		t.Error("to ask for the rules was told or kept")
 	}
 	if _, err := h.audit.Refresh(t.Context()); err != nil {
