@@ -276,11 +276,6 @@ func TestAColdStartGoesOnWithTheLastGoodPolicy(t *testing.T) {
 	}
 }
 
-// unread is a record that nobody can read.
-type unread struct{ worker.PolicySource }
-
-func (unread) Read(context.Context) ([]byte, error) { return nil, errors.New("throttled") }
-
 func TestRulesAreThoseThatTheWorkerGoesBy(t *testing.T) {
 	h := newHouse(t, one(`["totp"]`, `["totp"]`), nil)
 	roles := func(from worker.PolicySource) []mfa.Role {
@@ -291,8 +286,8 @@ func TestRulesAreThoseThatTheWorkerGoesBy(t *testing.T) {
 		}
 		return p.RequiredRoles
 	}
-	standard := mfa.DefaultPolicy().RequiredRoles
-	if got := roles(unread{}); !slices.Equal(got, standard) {
+	standard, throttled := mfa.DefaultPolicy().RequiredRoles, &unread{err: errors.New("throttled")}
+	if got := roles(throttled); !slices.Equal(got, standard) {
 		t.Errorf("before any was read: %v", got)
 	}
 	h.SetPolicy([]byte(`["auditor"]`))
@@ -311,7 +306,7 @@ func TestRulesAreThoseThatTheWorkerGoesBy(t *testing.T) {
 			t.Errorf("of the record %q: %v", raw, got)
 		}
 	}
-	if got := roles(unread{}); !slices.Equal(got, []mfa.Role{"auditor"}) {
+	if got := roles(throttled); !slices.Equal(got, []mfa.Role{"auditor"}) {
 		t.Errorf("of a record that cannot be read: %v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
