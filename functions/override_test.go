@@ -606,6 +606,7 @@ func TestOverrideOverTheWire(t *testing.T) {
 		d.takes(t)
 	})
 	t.Run("refuses", func(t *testing.T) { d.refuses(t, true) })
+	t.Run("foresees", func(t *testing.T) { d.foresees(t) })
 	t.Run("a critical incident is lowered, and ended", func(t *testing.T) {
 		d.maria = a.Add(t, wiretest.Person{Pool: a.Pool, Name: "nina", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
 		d.names = strings.NewReplacer("{pool}", string(d.pool), "{maria}", string(d.maria))
