@@ -101,7 +101,7 @@ func New(f File, policy mfa.Policy, raw []byte, start time.Time) *Account {
 	}
 	for _, j := range f.Justifications {
 		if !j.At.After(start) {
-			a.Justify(j)
+			a.Submit(j)
 		}
 	}
 	return a
@@ -265,11 +265,12 @@ func (a *Account) Inject(f Fault) {
 	}
 }
 
-// Justify records a justification.
-func (a *Account) Justify(j JustificationFile) {
-	a.justify(j.Pool, j.Sub, mfa.Justification{
-		Reason: j.Reason, Ticket: j.Ticket, Cause: j.Cause, Author: j.Author, Approver: j.Approver, At: j.At,
-	})
+// Submit records a justification under an ID of the ledger's, and its approval.
+func (a *Account) Submit(j JustificationFile) {
+	key := mfa.UserJournal(j.Pool, j.Sub)
+	id := fmt.Sprintf("J-%d", len(a.justifications[key])+1)
+	a.record(key, j.Pool, j.Sub, mfa.Justification{ID: id, Reason: j.Reason, Ticket: j.Ticket, Cause: j.Cause, Author: j.Author, At: j.At})
+	a.approvals[key+"/"+id] = mfa.Approval{Approver: j.Approver, At: j.At}
 }
 
 // Call does what a recorded call did, at the time it was made. A failed call,

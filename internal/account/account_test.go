@@ -40,10 +40,7 @@ func made(t *testing.T, f File) *Account {
 func TestTheAccountKeepsThePortsContracts(t *testing.T) {
 	empty := func(t *testing.T) *Account { return made(t, File{Pools: []PoolFile{{ID: pool1}}}) }
 	t.Run("ledger", func(t *testing.T) {
-		workertest.Ledger(t, func(*testing.T) workertest.Book {
-			l := NewLedger()
-			return workertest.Book{Ledger: l, Justify: func(_ *testing.T, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) { l.justify(pool, sub, j) }}
-		})
+		workertest.Ledger(t, func(*testing.T) workertest.Book { return NewLedger() })
 	})
 	t.Run("user pool", func(t *testing.T) {
 		workertest.UserPool(t, func(t *testing.T, w workertest.World) workertest.Account {

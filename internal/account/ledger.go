@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -17,6 +18,7 @@ import (
 type Ledger struct {
 	journals       map[string]*journal
 	justifications map[string][]mfa.Justification
+	approvals      map[string]mfa.Approval // by journal and ID
 	tickets        map[string]mfa.TicketUse
 	counts         map[string][]mfa.Sub
 	open           map[mfa.PoolID][]string // the journals that a sweep must look at, sorted
@@ -33,7 +35,7 @@ type journal struct {
 func NewLedger() *Ledger {
 	return &Ledger{
 		journals: map[string]*journal{}, justifications: map[string][]mfa.Justification{},
-		tickets: map[string]mfa.TicketUse{}, counts: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
+		approvals: map[string]mfa.Approval{}, tickets: map[string]mfa.TicketUse{}, counts: map[string][]mfa.Sub{}, open: map[mfa.PoolID][]string{},
 	}
 }
 
@@ -102,11 +104,35 @@ func (l *Ledger) seed(s mfa.Standing) {
 
 // Justifications implements worker.Ledger.
 func (l *Ledger) Justifications(_ context.Context, pool mfa.PoolID, sub mfa.Sub) ([]mfa.Justification, error) {
-	return l.justifications[mfa.UserJournal(pool, sub)], nil
+	key := mfa.UserJournal(pool, sub)
+	all := slices.Clone(l.justifications[key])
+	for i := range all {
+		all[i].Approver = l.approvals[key+"/"+all[i].ID].Approver
+	}
+	return all, nil
 }
 
-func (l *Ledger) justify(pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
+// Justify records a justification under its ID, and its ticket for the user, as
+// workertest.Book has it.
+func (l *Ledger) Justify(_ context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) (mfa.Justification, error) {
 	key := mfa.UserJournal(pool, sub)
+	j.Approver, j.TicketOf = "", nil
+	if j.ID == "" {
+		return mfa.Justification{}, errors.New("the justification has no ID")
+	}
+	for _, old := range l.justifications[key] {
+		if old.ID != j.ID {
+			continue
+		}
+		if j.At, j.TicketOf = old.At, old.TicketOf; j != old {
+			return mfa.Justification{}, fmt.Errorf("%s is another justification already", j.ID)
+		}
+		return old, nil
+	}
+	return l.record(key, pool, sub, j), nil
+}
+
+func (l *Ledger) record(key string, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) mfa.Justification {
 	use, used := l.tickets[j.Ticket]
 	switch {
 	case used && !use.Of(pool, sub):
@@ -115,9 +141,27 @@ func (l *Ledger) justify(pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
 		l.tickets[j.Ticket] = mfa.TicketUse{Pool: pool, Sub: sub, At: j.At}
 	}
 	all := append(slices.Clone(l.justifications[key]), j)
-	all[len(all)-1].ID = fmt.Sprintf("J-%d", len(all))
 	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
 	l.justifications[key] = all
+	return j
+}
+
+// Approve records an approval of the user's justification, as workertest.Book has it.
+func (l *Ledger) Approve(_ context.Context, pool mfa.PoolID, sub mfa.Sub, id string, a mfa.Approval) (mfa.Approval, error) {
+	key := mfa.UserJournal(pool, sub) + "/" + id
+	if first, approved := l.approvals[key]; approved {
+		return first, nil
+	}
+	l.approvals[key] = a
+	return a, nil
+}
+
+// TicketUse returns the first use of a ticket, nil if there was none.
+func (l *Ledger) TicketUse(_ context.Context, ticket string) (*mfa.TicketUse, error) {
+	if use, used := l.tickets[ticket]; used {
+		return &use, nil
+	}
+	return nil, nil
 }
 
 // Open implements worker.Ledger. The list is that of the moment at which it is asked for.

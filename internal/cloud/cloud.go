@@ -65,9 +65,31 @@ func Open(a aws.Config, c config.Config, now func() time.Time) *Cloud {
 		}),
 		Queue:  queue.New(messages, c.ReenableQueueURL),
 		Alerts: cloud.bus,
-		Policy: &property.Cached{Source: policy(a, items, c), Fresh: orNever(c.PolicyFor), Now: now},
+		Policy: policy(a, items, c, now),
 	}
 	return cloud
+}
+
+// Desk is what override works with: it sees users, and writes to the ledger and
+// audit's queue.
+type Desk struct {
+	Users  *cognito.Users
+	Ledger *dynamo.Ledger
+	Policy worker.PolicySource
+	Audit  *queue.Audit
+}
+
+// OpenDesk makes the clients. It asks AWS nothing.
+func OpenDesk(a aws.Config, c config.Config, now func() time.Time) Desk {
+	items := dynamodb.NewFromConfig(a)
+	return Desk{
+		Users: cognito.New(cognitoidentityprovider.NewFromConfig(a), cognito.Options{
+			Now: now, Limits: cognito.NewLimits(c.QuotaShare, c.Concurrency), ListedOnly: true, // who has which factor is not asked
+		}),
+		Ledger: dynamo.New(items, c.Table),
+		Policy: policy(a, items, c, now),
+		Audit:  queue.NewAudit(sqs.NewFromConfig(a), c.AuditQueueURL),
+	}
 }
 
 // orNever is a duration for which the zero means the default and a negative one never.
@@ -78,11 +100,12 @@ func orNever(d time.Duration) time.Duration {
 	return d
 }
 
-func policy(a aws.Config, items *dynamodb.Client, c config.Config) property.Source {
+func policy(a aws.Config, items *dynamodb.Client, c config.Config, now func() time.Time) *property.Cached {
+	var source property.Source = property.NewTable(items, property.Place{Table: c.PolicyTable, Key: c.PolicyKey, Value: c.PolicyValue})
 	if c.PolicyParameter != "" {
-		return property.NewParameter(ssm.NewFromConfig(a), c.PolicyParameter)
+		source = property.NewParameter(ssm.NewFromConfig(a), c.PolicyParameter)
 	}
-	return property.NewTable(items, property.Place{Table: c.PolicyTable, Key: c.PolicyKey, Value: c.PolicyValue})
+	return &property.Cached{Source: source, Fresh: orNever(c.PolicyFor), Now: now}
 }
 
 // Ready returns a check of what would otherwise be lost in silence: that there

@@ -11,9 +11,10 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
-// Config is the one set of settings that audit, reenable and sweep share. Each
-// field names its variable. The zero Config is no configuration; make one with
-// Read.
+// Config is the one set of settings of all functions. Each field names its
+// variable. What a function does not need may be missing; what is there is checked
+// all the same. The zero Config is no configuration; make one with Read, or
+// ReadOverride for the function override.
 type Config struct {
 	// Pools are the ids of the guarded user pools, at least one.
 	// RELATCH_POOLS, separated by commas.
@@ -39,6 +40,9 @@ type Config struct {
 	// ReenableQueueURL and ReenableQueueARN are of reenable's queue.
 	// RELATCH_REENABLE_QUEUE_URL and RELATCH_REENABLE_QUEUE_ARN.
 	ReenableQueueURL, ReenableQueueARN string
+	// AuditQueueURL is of audit's queue. RELATCH_AUDIT_QUEUE_URL. Needed by
+	// override alone.
+	AuditQueueURL string
 	// DeadLettersURL is of the queue that keeps what could not be read.
 	// RELATCH_DEAD_LETTERS_URL.
 	DeadLettersURL string

@@ -132,6 +132,33 @@ func TestAParameterMayHaveThePolicy(t *testing.T) {
 	}
 }
 
+func TestOverrideNeedsLess(t *testing.T) {
+	const queue = "https://sqs.us-east-1.amazonaws.com/111122223333/relatch-audit"
+	vars := map[string]string{
+		"RELATCH_POOLS": "us-east-1_EXAMPLE12", "RELATCH_TABLE": "relatch", "RELATCH_AUDIT_QUEUE_URL": queue, "RELATCH_POLICY_PARAMETER": "/relatch/policy",
+	}
+	got, err := config.ReadOverride(environ(vars))
+	if err != nil || got.AuditQueueURL != queue || got.Table != "relatch" || got.ReenableQueueURL != "" {
+		t.Errorf("%v, %+v", err, got)
+	}
+	for name := range vars {
+		less := maps.Clone(vars)
+		delete(less, name)
+		if _, err := config.ReadOverride(environ(less)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("without %s: %v", name, err)
+		}
+	}
+	vars["RELATCH_SCHEDULE_ROLE"] = marked
+	if _, err := config.ReadOverride(environ(vars)); err == nil || !strings.HasPrefix(err.Error(), "RELATCH_SCHEDULE_ROLE: is not of the right form") {
+		t.Errorf("what is not needed and wrong: %v", err)
+	}
+	all := least()
+	all["RELATCH_AUDIT_QUEUE_URL"] = queue
+	if got, err := config.Read(environ(all)); err != nil || got.AuditQueueURL != queue {
+		t.Errorf("the others with what they do not need: %v", err)
+	}
+}
+
 // TestAVariableThatIsEmptyIsNotSet: templates pass "" for what is not given.
 func TestAVariableThatIsEmptyIsNotSet(t *testing.T) {
 	want, err := config.Read(environ(least()))
@@ -185,6 +212,7 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"RELATCH_REENABLE_QUEUE_URL", "https://" + marked + "/1/a", "is of another queue than RELATCH_REENABLE_QUEUE_ARN; set both to those of reenable's queue"},
 		{"RELATCH_REENABLE_QUEUE_ARN", "", "is not set; " + queueForm},
 		{"RELATCH_REENABLE_QUEUE_ARN", "arn:aws:sns:us-east-1:111122223333:" + marked, "is not of the right form; " + queueForm},
+		{"RELATCH_AUDIT_QUEUE_URL", marked, "is not of the right form; " + urlForm},
 		{"RELATCH_DEAD_LETTERS_URL", "", "is not set; " + urlForm},
 		{"RELATCH_DEAD_LETTERS_URL", "https://" + marked, "is not of the right form; " + urlForm},
 		{"RELATCH_SCHEDULE_GROUP", "", "is not set; set it to the name of Relatch's schedule group"},

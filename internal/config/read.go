@@ -15,14 +15,29 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
-// Read reads the configuration from an environment as os.Environ lists it. A
-// variable that is empty is not set; space around values and the items of lists
+// auditQueueURL is the one required variable that audit, reenable and sweep do not need.
+const auditQueueURL = "RELATCH_AUDIT_QUEUE_URL"
+
+// Read reads the configuration of audit, reenable and sweep from an environment
+// as os.Environ lists it. A variable that is empty is not set; space around values and the items of lists
 // does not count. The error joins every problem, each with its variable, what is
 // wrong and what to do, and comes with the zero Config. A variable whose name
 // begins with RELATCH_ and which does not exist is a problem too: with a name
 // mistyped, a default would hold in silence.
 func Read(environ []string) (Config, error) {
-	r := reader{vars: map[string]string{}}
+	return read(environ, func(name string) bool { return name != auditQueueURL })
+}
+
+// ReadOverride reads, as Read does, that of override. It needs RELATCH_POOLS,
+// RELATCH_TABLE, RELATCH_AUDIT_QUEUE_URL and a place of the policy.
+func ReadOverride(environ []string) (Config, error) {
+	return read(environ, func(name string) bool {
+		return name == "RELATCH_POOLS" || name == "RELATCH_TABLE" || name == auditQueueURL
+	})
+}
+
+func read(environ []string, needs func(name string) bool) (Config, error) {
+	r := reader{vars: map[string]string{}, needs: needs}
 	for _, variable := range environ {
 		if name, value, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "RELATCH_") {
 			r.vars[name] = strings.TrimSpace(value)
@@ -39,6 +54,7 @@ func Read(environ []string) (Config, error) {
 		AlertBus:            r.required("RELATCH_ALERT_BUS", name("the event bus for alerts, or its ARN")),
 		ReenableQueueURL:    r.required("RELATCH_REENABLE_QUEUE_URL", queueURL),
 		ReenableQueueARN:    r.required("RELATCH_REENABLE_QUEUE_ARN", queueARN),
+		AuditQueueURL:       r.required(auditQueueURL, queueURL),
 		DeadLettersURL:      r.required("RELATCH_DEAD_LETTERS_URL", queueURL),
 		ScheduleGroup:       r.required("RELATCH_SCHEDULE_GROUP", name("Relatch's schedule group")),
 		ScheduleRole:        r.required("RELATCH_SCHEDULE_ROLE", role),
@@ -72,6 +88,7 @@ func Read(environ []string) (Config, error) {
 // reader takes variables out of an environment and collects what is wrong.
 type reader struct {
 	vars     map[string]string
+	needs    func(name string) bool // of what is required, what this function needs
 	problems []error
 }
 
@@ -131,7 +148,7 @@ func (r *reader) optional(name string, f form) string {
 }
 
 func (r *reader) required(name string, f form) string {
-	if r.vars[name] == "" {
+	if r.vars[name] == "" && r.needs(name) {
 		r.problem(name, "is not set", "set it to "+f.text)
 	}
 	return r.optional(name, f)
@@ -142,7 +159,7 @@ func listOf(f form) string { return "set it to a list, separated by commas, each
 func (r *reader) list(name string, f form, required bool) []string {
 	value := r.take(name)
 	if value == "" {
-		if required {
+		if required && r.needs(name) {
 			r.problem(name, "is not set", listOf(f))
 		}
 		return nil

@@ -7,8 +7,9 @@
 // and nothing expires.
 //
 // A journal is one partition: the standing, a cause key each and an entry each.
-// A user's justifications stand in his journal's partition, the count of an
-// actor and window in one of its own.
+// A user's justifications, and their approvals, stand in his journal's partition;
+// the first use of a ticket, and the count of an actor and window, in one of
+// their own.
 package dynamo
 
 import (
@@ -17,6 +18,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -155,9 +157,9 @@ func (l *Ledger) Entries(ctx context.Context, journal string) iter.Seq2[mfa.Entr
 }
 
 // Justify records a justification under its ID, which must not be empty, and its
-// ticket for the user; TicketOf is the ledger's to say. It returns what is
-// recorded. To record it again is no error, and the first At stands; another
-// justification under the same ID is one.
+// ticket for the user; TicketOf is the ledger's to say, and Approver is Approve's.
+// It returns what is recorded. To record it again is no error, and the first At
+// stands; another justification under the same ID is one.
 func (l *Ledger) Justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) (mfa.Justification, error) {
 	recorded, err := l.justify(ctx, pool, sub, j)
 	if err != nil {
@@ -176,6 +178,7 @@ func (l *Ledger) justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mf
 	if j.TicketOf, err = l.useTicket(ctx, j.Ticket, mfa.TicketUse{Pool: pool, Sub: sub, At: j.At}); err != nil {
 		return j, err
 	}
+	j.Approver = ""
 	it, err := justificationItem(mfa.UserJournal(pool, sub), j)
 	if err != nil {
 		return j, err
@@ -184,15 +187,32 @@ func (l *Ledger) justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mf
 	if err != nil || old == nil {
 		return j, err
 	}
-	recorded, err := old.justification(nil)
+	recorded, err := old.justification()
 	if err != nil {
 		return j, err
 	}
-	again := j
-	if again.At, again.TicketOf = recorded.At, recorded.TicketOf; again != recorded {
+	if j.At, j.TicketOf = recorded.At, recorded.TicketOf; j != recorded {
 		return j, fmt.Errorf("%s is another justification already", j.ID)
 	}
 	return recorded, nil
+}
+
+// Approve records an approval of the user's justification of the ID, which is
+// recorded. It returns the first one, which stands.
+func (l *Ledger) Approve(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, id string, a mfa.Approval) (mfa.Approval, error) {
+	journal := mfa.UserJournal(pool, sub)
+	it, err := approvalItem(journal, id, a)
+	if err != nil {
+		return mfa.Approval{}, fmt.Errorf("approve %s of %s: %w", id, journal, err)
+	}
+	old, err := l.putOnce(ctx, it)
+	if err == nil && old != nil {
+		a, err = old.approval()
+	}
+	if err != nil {
+		return mfa.Approval{}, fmt.Errorf("approve %s of %s: %w", id, journal, err)
+	}
+	return a, nil
 }
 
 // useTicket records the first use of a ticket, and returns it if it was for
@@ -216,6 +236,21 @@ func (l *Ledger) useTicket(ctx context.Context, ticket string, use mfa.TicketUse
 	return &first, nil
 }
 
+// TicketUse returns the first use of a ticket, nil if there was none.
+func (l *Ledger) TicketUse(ctx context.Context, ticket string) (*mfa.TicketUse, error) {
+	found, err := l.read(ctx, []item{ticketKey(ticket)})
+	if err == nil && len(found) > 0 {
+		var use mfa.TicketUse
+		if use, err = found[0].ticketUse(); err == nil {
+			return &use, nil
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look up ticket %s: %w", ticket, err)
+	}
+	return nil, nil
+}
+
 // putOnce puts an item, or returns the one that is there already.
 func (l *Ledger) putOnce(ctx context.Context, it item) (item, error) {
 	_, err := l.client.PutItem(ctx, &dynamodb.PutItemInput{
@@ -231,14 +266,36 @@ func (l *Ledger) putOnce(ctx context.Context, it item) (item, error) {
 // Justifications implements worker.Ledger. Those of one instant are in the
 // order of their IDs.
 func (l *Ledger) Justifications(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) ([]mfa.Justification, error) {
-	journal := mfa.UserJournal(pool, sub)
+	all, err := l.justifications(ctx, mfa.UserJournal(pool, sub))
+	if err != nil {
+		return nil, fmt.Errorf("list the justifications of %s: %w", mfa.UserJournal(pool, sub), err)
+	}
+	return all, nil
+}
+
+func (l *Ledger) justifications(ctx context.Context, journal string) ([]mfa.Justification, error) {
 	var all []mfa.Justification
+	approvers := map[string]string{}
 	for it, err := range l.query(ctx, l.partition(journal, prefixJustification)) {
-		j, err := it.justification(err)
 		if err != nil {
-			return nil, fmt.Errorf("list the justifications of %s: %w", journal, err)
+			return nil, err
+		}
+		if it[attrApproval] != nil {
+			a, err := it.approval()
+			if err != nil {
+				return nil, err
+			}
+			approvers[strings.TrimSuffix(it.text(attrSK), suffixApproval)] = a.Approver
+			continue
+		}
+		j, err := it.justification()
+		if err != nil {
+			return nil, err
 		}
 		all = append(all, j)
+	}
+	for i := range all {
+		all[i].Approver = approvers[prefixJustification+short(all[i].ID)]
 	}
 	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
 	return all, nil

@@ -32,26 +32,15 @@ func empty(t *testing.T) *Ledger {
 }
 
 func TestTheLedgerKeepsThePortsContract(t *testing.T) {
-	workertest.Ledger(t, func(t *testing.T) workertest.Book { return book(empty(t)) })
+	workertest.Ledger(t, func(t *testing.T) workertest.Book { return empty(t) })
 }
 
 // What happened and was not answered is repeated by the SDK, under the same
 // token, and is done once.
 func TestTheLedgerKeepsThePortsContractWhenResponsesAreLost(t *testing.T) {
 	workertest.Ledger(t, func(t *testing.T) workertest.Book {
-		return book(New(connect(t, &forgetful{seen: map[string]bool{}}), testTable))
+		return New(connect(t, &forgetful{seen: map[string]bool{}}), testTable)
 	})
-}
-
-func book(l *Ledger) workertest.Book {
-	recorded := 0
-	return workertest.Book{Ledger: l, Justify: func(t *testing.T, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) {
-		recorded++
-		j.ID = fmt.Sprint("J-", recorded)
-		if _, err := l.Justify(t.Context(), pool, sub, j); err != nil {
-			t.Fatal(err)
-		}
-	}}
 }
 
 func load(t *testing.T, l *Ledger, journal, key string) (mfa.Standing, bool) {
@@ -303,29 +292,6 @@ func TestManyAtOnceGetAPlaceEach(t *testing.T) {
 	got := slices.Compact(slices.Sorted(slices.Values(loaded.Counted)))
 	if len(got) != users || len(loaded.Counted) != users {
 		t.Errorf("of %d users who came at once %v are counted", users, loaded.Counted)
-	}
-}
-
-func TestAJustificationIsRecordedOnce(t *testing.T) {
-	l := empty(t)
-	first := mfa.Justification{ID: "J-1", Reason: "phone lost on the train", Ticket: "CHG0012345", Author: "arn:a", At: noon}
-	again, other := first, first
-	again.At, other.Reason = noon.Add(time.Minute), "something else"
-	for _, j := range []mfa.Justification{first, first, again} {
-		got, err := l.Justify(t.Context(), pool, "u-1", j)
-		if diff := cmp.Diff(first, got); err != nil || diff != "" {
-			t.Errorf("%v, recorded (-want +got):\n%s", err, diff)
-		}
-	}
-	if _, err := l.Justify(t.Context(), pool, "u-1", other); err == nil {
-		t.Error("another justification took an ID that is in use")
-	}
-	if _, err := l.Justify(t.Context(), pool, "u-1", mfa.Justification{Reason: "without an ID"}); err == nil {
-		t.Error("a justification without an ID was taken")
-	}
-	got, err := l.Justifications(t.Context(), pool, "u-1")
-	if diff := cmp.Diff([]mfa.Justification{first}, got); err != nil || diff != "" {
-		t.Errorf("%v, recorded (-want +got):\n%s", err, diff)
 	}
 }
 

@@ -36,6 +36,7 @@ const (
 	attrHash          = "hash"
 	attrRecord        = "record" // the very bytes that were hashed
 	attrJustification = "justification"
+	attrApproval      = "approval"
 	attrSubs          = "subs"
 	attrUse           = "use"
 )
@@ -47,6 +48,7 @@ const (
 	skUse               = "use"
 	prefixEntry         = "entry/"
 	prefixJustification = "justification/"
+	suffixApproval      = "/approval" // after the sort key of the justification
 )
 
 // Table describes the table, as the tests make it and the template must.
@@ -234,11 +236,7 @@ func justificationItem(journal string, j mfa.Justification) (item, error) {
 	return it.fits("justification")
 }
 
-// justification reads a justification unless there was an error before.
-func (it item) justification(err error) (mfa.Justification, error) {
-	if err != nil {
-		return mfa.Justification{}, err
-	}
+func (it item) justification() (mfa.Justification, error) {
 	var j mfa.Justification
 	if err := json.Unmarshal([]byte(it.text(attrJustification)), &j); err != nil {
 		return mfa.Justification{}, fmt.Errorf("read the justification: %w", err)
@@ -246,13 +244,34 @@ func (it item) justification(err error) (mfa.Justification, error) {
 	return j, nil
 }
 
-// ticketItem is the first use of a ticket, in a partition of its own.
+// approvalItem is the approval of the justification of the ID.
+func approvalItem(journal, id string, a mfa.Approval) (item, error) {
+	raw, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("write the approval: %w", err)
+	}
+	it := itemKey(journal, prefixJustification+short(id)+suffixApproval)
+	it[attrApproval] = text(string(raw))
+	return it.fits("approval")
+}
+
+func (it item) approval() (mfa.Approval, error) {
+	var a mfa.Approval
+	if err := json.Unmarshal([]byte(it.text(attrApproval)), &a); err != nil {
+		return mfa.Approval{}, fmt.Errorf("read the approval: %w", err)
+	}
+	return a, nil
+}
+
+// ticketKey is where the first use of a ticket stands, in a partition of its own.
+func ticketKey(ticket string) item { return itemKey("ticket/"+ticket, skUse) }
+
 func ticketItem(ticket string, use mfa.TicketUse) (item, error) {
 	raw, err := json.Marshal(use)
 	if err != nil {
 		return nil, fmt.Errorf("write the ticket's use: %w", err)
 	}
-	it := itemKey("ticket/"+ticket, skUse)
+	it := ticketKey(ticket)
 	it[attrUse] = text(string(raw))
 	return it.fits("ticket's use")
 }

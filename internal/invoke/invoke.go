@@ -70,7 +70,7 @@ func (f *Function) invoke(ctx context.Context, event json.RawMessage, take func(
 	all, batch := messages(event)
 	answer := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}} // not null
 	for i, m := range all {
-		err := f.inItsTime(ctx, len(all)-i, func(ctx context.Context) error { return take(ctx, []byte(m.body)) })
+		err := inItsTime(ctx, f.Worker.Now(), len(all)-i, func(ctx context.Context) error { return take(ctx, []byte(m.body)) })
 		if err == nil {
 			continue
 		}
@@ -84,10 +84,11 @@ func (f *Function) invoke(ctx context.Context, event json.RawMessage, take func(
 }
 
 // inItsTime calls do with its share of the time, so that one message that hangs
-// does not take that of the others. A panic is an error of that message alone.
-func (f *Function) inItsTime(ctx context.Context, left int, do func(context.Context) error) (err error) {
+// does not take that of the others, or of the answer. A panic is an error of that
+// message alone.
+func inItsTime(ctx context.Context, now time.Time, left int, do func(context.Context) error) (err error) {
 	if end, ok := ctx.Deadline(); ok {
-		share := (end.Sub(f.Worker.Now()) - reserve) / time.Duration(left)
+		share := (end.Sub(now) - reserve) / time.Duration(left)
 		if share <= 0 {
 			return errNoTime
 		}

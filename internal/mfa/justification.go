@@ -42,6 +42,12 @@ type TicketUse struct {
 	At   time.Time `json:"at"`
 }
 
+// Approval is what the approver of a justification said himself.
+type Approval struct {
+	Approver string    `json:"approver"`
+	At       time.Time `json:"at"`
+}
+
 // Of reports whether the use is for the user.
 func (u TicketUse) Of(pool PoolID, sub Sub) bool { return u.Pool == pool && u.Sub == sub }
 
@@ -106,12 +112,10 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		}
 		fails(RuleSelfService, actor.Type == Self)
 		fails(RuleAuthor, actor.Type != Self && !actor.wrote(j.Author))
-		fails(RuleTooShort, length(j.Reason) < p.MinLength)
-		fails(RuleBoilerplate, boilerplate(j.Reason))
-		fails(RuleTicket, p.TicketPattern == nil || !p.TicketPattern.MatchString(j.Ticket))
+		failed = append(failed, Check(j, p)...)
 		fails(RuleTooEarly, j.At.Before(at.Add(-p.Before)))
 		fails(RuleTooLate, j.At.After(at.Add(p.Late)))
-		fails(RuleUsed, usedBy(past, j.ID) != "" || j.TicketOf != nil)
+		fails(RuleUsed, usedBy(past, j.ID) != nil || j.TicketOf != nil)
 		fails(RuleApprover, approval && !independent(j, actor, u))
 		if best.ID == "" || len(failed) < len(best.Failed) {
 			best = Match{ID: j.ID, Failed: failed, Cause: j.Cause}
@@ -119,6 +123,35 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	}
 	return best
 }
+
+// Check returns the rules that the justification fails by its text alone,
+// whatever override it is for.
+func Check(j Justification, p Policy) []Rule {
+	var failed []Rule
+	if length(j.Reason) < p.MinLength {
+		failed = append(failed, RuleTooShort)
+	}
+	if boilerplate(j.Reason) {
+		failed = append(failed, RuleBoilerplate)
+	}
+	if p.TicketPattern == nil || !p.TicketPattern.MatchString(j.Ticket) {
+		failed = append(failed, RuleTicket)
+	}
+	return failed
+}
+
+// Try is how the justification, by itself, justifies the open override: what the
+// next look will find. Without an open override it is the zero Match.
+func (s Standing) Try(j Justification, u User, p Policy) Match {
+	if s.Override == nil {
+		return Match{}
+	}
+	return match([]Justification{j}, s.Override.Actor, s.Override.OpenedAt, u, s.Past, p)
+}
+
+// UsedBy returns the override that has ended and was justified by the
+// justification of the ID, nil if there is none.
+func (s Standing) UsedBy(id string) *Past { return usedBy(s.Past, id) }
 
 // length counts the characters of a text, any white space as one.
 func length(text string) int {
@@ -129,22 +162,28 @@ func length(text string) int {
 	return max(n, 0)
 }
 
-func usedBy(past []Past, id string) string {
-	for _, o := range past {
-		if o.Justification == id {
-			return o.ID
+func usedBy(past []Past, id string) *Past {
+	for i := range past {
+		if past[i].Justification == id {
+			return &past[i]
 		}
 	}
-	return ""
+	return nil
 }
 
 // independent reports whether the approver is neither the author, who is the
 // actor under whatever name, nor the user.
 func independent(j Justification, actor Actor, u User) bool {
-	if j.Approver == "" || j.Approver == j.Author || actor.wrote(j.Approver) {
+	return !actor.wrote(j.Approver) && j.ApprovableBy(j.Approver, u)
+}
+
+// ApprovableBy reports whether the approver, an ARN, is neither the author, in
+// whatever role, nor the user whom the justification is for.
+func (j Justification) ApprovableBy(approver string, u User) bool {
+	if approver == "" || approver == j.Author {
 		return false
 	}
-	name := j.Approver[strings.LastIndexAny(j.Approver, "/:")+1:]
+	name := approver[strings.LastIndexAny(approver, "/:")+1:]
 	author := j.Author[strings.LastIndexAny(j.Author, "/:")+1:]
 	return name != author && !strings.EqualFold(name, u.Username) && name != string(u.Sub)
 }

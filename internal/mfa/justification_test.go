@@ -114,6 +114,32 @@ func TestAJustificationIsCheckedByEveryRule(t *testing.T) {
 	}
 }
 
+func TestWhatATextFailsIsCheckedInOnePlace(t *testing.T) {
+	byText := []Rule{RuleTooShort, RuleBoilerplate, RuleTicket}
+	for _, row := range rulesFailed() {
+		for _, j := range row.claim.all {
+			if got, want := Check(j, row.claim.policy), Both(row.failed, byText); !slices.Equal(got, want) {
+				t.Errorf("%s: the text fails %v, matched %v", row.name, got, want)
+			}
+		}
+	}
+}
+
+func TestAJustificationCanBeTriedBeforeTheNextLook(t *testing.T) {
+	for _, row := range rulesFailed() {
+		s := Standing{Past: row.claim.past, Override: &Override{Actor: row.claim.actor, OpenedAt: t0}}
+		for _, j := range row.claim.all {
+			if diff := cmp.Diff(row.claim.match(), s.Try(j, row.claim.user, row.claim.policy)); diff != "" {
+				t.Errorf("%s (-matched +tried):\n%s", row.name, diff)
+			}
+			s.Override = nil
+			if m := s.Try(j, row.claim.user, row.claim.policy); m.Justified() || len(m.Failed) > 0 {
+				t.Errorf("%s, without an override: %+v", row.name, m)
+			}
+		}
+	}
+}
+
 func TestTheJustificationThatFailsFewestRulesCounts(t *testing.T) {
 	bad, good := reasonable(), reasonable()
 	bad.ID, bad.Ticket = "J-0", "none"

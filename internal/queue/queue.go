@@ -1,8 +1,8 @@
-// Package queue is the worker's Queue on Amazon SQS: what asks reenable to look
-// at a user.
+// Package queue is the queues between the functions on Amazon SQS: what asks
+// reenable and audit to look at a user, and what nobody could read.
 //
-// It refuses to know why. A message carries ids and no state, so that a late or
-// repeated one does no harm.
+// It refuses to know what comes of a look. A message carries ids and no state, so
+// that a late or repeated one does no harm.
 package queue
 
 import (
@@ -46,11 +46,15 @@ func New(client Client, url string) *Queue {
 
 // Ask implements worker.Queue. Asking twice sends two messages.
 func (q *Queue) Ask(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) error {
-	body, err := json.Marshal(Message{Pool: pool, Sub: sub})
+	return send(ctx, q.client, q.url, Message{Pool: pool, Sub: sub})
+}
+
+func send(ctx context.Context, to Client, url string, message any) error {
+	body, err := json.Marshal(message)
 	if err != nil {
 		return fmt.Errorf("write message: %w", err)
 	}
-	if _, err := q.client.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: new(string(body))}); err != nil {
+	if _, err := to.SendMessage(ctx, &sqs.SendMessageInput{QueueUrl: &url, MessageBody: new(string(body))}); err != nil {
 		return fmt.Errorf("send message: %w", err)
 	}
 	return nil

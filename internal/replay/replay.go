@@ -321,7 +321,7 @@ func (r *run) instant(ctx context.Context) error {
 	}
 	for ; len(r.justified) > 0 && !r.justified[0].At.After(r.now); r.justified = r.justified[1:] {
 		j := r.justified[0]
-		r.account.Justify(j)
+		r.account.Submit(j)
 		if err := r.look(ctx, r.audit, mfa.Change{Kind: mfa.Justified, Pool: j.Pool, Sub: j.Sub}); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -172,6 +173,50 @@ func (t *Telemetry) Sweep(s Sweep) {
 func (t *Telemetry) Failed(id string, err error) {
 	fields := []zap.Field{zap.String("message_id", id), zap.String("error", Text(err))}
 	t.write(zapcore.ErrorLevel, "message failed", fields, set{[]string{byFunction}, []measure{{"Failures", count, 1}}})
+}
+
+// Request is a person's request and how it was answered. Empty fields are not told.
+type Request struct {
+	Do string
+	// By is the ARN of who asked.
+	By string
+	// Pool and Sub are what the request names; told of a user who is known only:
+	// what is no sub may be a username.
+	Pool mfa.PoolID
+	Sub  mfa.Sub
+	// ID is that of the justification.
+	ID string
+	// Status is that of HTTP, and Problem the name of what was answered instead of
+	// doing it.
+	Status  int
+	Problem string
+	// Err is why it could not be done; nil if it was done or refused.
+	Err error
+}
+
+// Request tells of a request. With an error, told as Text says, the level is
+// error, and it counts as Failures, 1.
+func (t *Telemetry) Request(r Request) {
+	var fields []zap.Field
+	for _, f := range []struct{ name, value string }{
+		{"do", r.Do},
+		{"by", r.By},
+		{"pool_id", string(r.Pool)},
+		{"sub", string(r.Sub)},
+		{"id", r.ID},
+		{"problem", r.Problem},
+		{"status", strconv.Itoa(r.Status)}, // as text: a number in a line is a metric's value
+	} {
+		if f.value != "" {
+			fields = append(fields, zap.String(f.name, f.value))
+		}
+	}
+	if r.Err == nil {
+		t.write(zapcore.InfoLevel, "request", fields)
+		return
+	}
+	fields = append(fields, zap.String("error", Text(r.Err)))
+	t.write(zapcore.ErrorLevel, "request failed", fields, set{[]string{byFunction}, []measure{{"Failures", count, 1}}})
 }
 
 // Problem tells of an error that concerns no one message. It is told as Text

@@ -110,6 +110,16 @@ func TestLinesReadAsTheGoldenFileSays(t *testing.T) {
 	add(sweep, "sweep: not complete")
 	sweep.Sweep(telemetry.Sweep{Complete: true, Last: sweep.now, Overrides: &worker.Census{Open: 2, Unrestorable: 1}})
 	add(sweep, "sweep: complete")
+	override := newHouse("override")
+	override.Request(telemetry.Request{
+		Do: "justify", By: "arn:aws:sts::111122223333:assumed-role/SupportAdmin/ops-7", Pool: "us-east-1_EXAMPLE12",
+		Sub: "04978819-2151-70ed-0402-7d0ba10a1e63", ID: "J-WNPPZ2H6GQ", Status: 201,
+	})
+	add(override, "request: taken")
+	override.Request(telemetry.Request{Status: 401, Problem: "unidentified"})
+	add(override, "request: refused")
+	override.Request(telemetry.Request{Do: "end", By: "arn:aws:iam::111122223333:user/tom", Pool: "us-east-1_EXAMPLE12", Status: 503, Problem: "unavailable", Err: errors.New("load: timeout")})
+	add(override, "request: failed")
 
 	const golden = "testdata/lines.golden"
 	if *update {

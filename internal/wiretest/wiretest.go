@@ -200,7 +200,7 @@ func (a *Account) Environment(more ...string) []string {
 		"RELATCH_OWN_ROLES=" + strings.Join([]string{AuditRole, ReenableRole, SweepRole}, ","),
 		"RELATCH_TABLE=" + Table, "RELATCH_ALERT_BUS=" + AlertBus,
 		"RELATCH_REENABLE_QUEUE_URL=" + a.urls[ReenableQueue], "RELATCH_REENABLE_QUEUE_ARN=" + ReenableQueue.ARN(),
-		"RELATCH_DEAD_LETTERS_URL=" + a.urls[DeadLetters],
+		"RELATCH_AUDIT_QUEUE_URL=" + a.urls[AuditQueue], "RELATCH_DEAD_LETTERS_URL=" + a.urls[DeadLetters],
 		"RELATCH_SCHEDULE_GROUP=" + ScheduleGroup, "RELATCH_SCHEDULE_ROLE=" + ScheduleRole, "RELATCH_SCHEDULE_DEAD_LETTERS=" + TimerDeadLetter.ARN(),
 		"RELATCH_POLICY_TABLE=" + PropertyTable, "RELATCH_QUOTA_SHARE=1",
 		"RELATCH_AUTH_FACTORS=off", // moto does not know AdminGetUserAuthFactors

@@ -571,7 +571,7 @@ func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
 	case unread == nil && w.policy.read && bytes.Equal(raw, w.policy.raw):
 		return Seen{}, nil
 	}
-	last, err := w.lastGood(ctx)
+	last, err := lastGood(ctx, w.Ledger)
 	if err != nil {
 		return Seen{}, err
 	}
@@ -585,22 +585,46 @@ func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
 	if err != nil {
 		return seen, err
 	}
-	if last, err = w.lastGood(ctx); err != nil {
+	if last, err = lastGood(ctx, w.Ledger); err != nil {
 		return seen, err
 	}
 	*w.policy = policy{read: unread == nil, raw: raw, good: last}
 	return seen, nil
 }
 
+// Loader is what loads of a Ledger.
+type Loader interface {
+	Load(context.Context, Query) (Loaded, error)
+}
+
 // lastGood is the newest policy that could be used, the zero Policy if there was none.
-func (w *Worker) lastGood(ctx context.Context) (mfa.Policy, error) {
-	s, err := w.standing(ctx, mfa.PolicyJournal)
+func lastGood(ctx context.Context, from Loader) (mfa.Policy, error) {
+	loaded, err := from.Load(ctx, Query{Journal: mfa.PolicyJournal})
 	if err != nil {
 		return mfa.Policy{}, fmt.Errorf("load the last good policy: %w", err)
 	}
-	p, err := mfa.ParsePolicy(s.Policy)
+	p, err := mfa.ParsePolicy(loaded.Standing.Policy)
 	if err != nil {
 		return mfa.Policy{}, nil //nolint:nilerr // only good documents are kept: there was none
 	}
 	return p, nil
+}
+
+// Rules returns the policy that holds, as Refresh has it, for those who decide
+// nothing: nothing is kept or told of the record.
+func Rules(ctx context.Context, record PolicySource, l Loader) (mfa.Policy, error) {
+	raw, err := record.Read(ctx)
+	if ctx.Err() != nil {
+		return mfa.Policy{}, fmt.Errorf("read the policy: %w", ctx.Err())
+	}
+	if err == nil {
+		if p, err := mfa.ParsePolicy(raw); err == nil {
+			return p, nil
+		}
+	}
+	p, err := lastGood(ctx, l)
+	if err == nil && !p.Valid() {
+		p = mfa.DefaultPolicy()
+	}
+	return p, err
 }

@@ -276,6 +276,46 @@ func TestAColdStartGoesOnWithTheLastGoodPolicy(t *testing.T) {
 	}
 }
 
+func TestRulesAreThoseThatTheWorkerGoesBy(t *testing.T) {
+	h := newHouse(t, one(`["totp"]`, `["totp"]`), nil)
+	roles := func(from worker.PolicySource) []mfa.Role {
+		t.Helper()
+		p, err := worker.Rules(t.Context(), from, h.audit.Ledger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.RequiredRoles
+	}
+	standard, throttled := mfa.DefaultPolicy().RequiredRoles, &unread{err: errors.New("throttled")}
+	if got := roles(throttled); !slices.Equal(got, standard) {
+		t.Errorf("before any was read: %v", got)
+	}
+	h.SetPolicy([]byte(`["auditor"]`))
+	if got := roles(h.audit.Policy); !slices.Equal(got, []mfa.Role{"auditor"}) {
+		t.Errorf("of a new record: %v", got)
+	}
+	if len(h.Sent()) > 0 || slices.Contains(h.Journals(), mfa.PolicyJournal) {
+		t.Error("to ask for the rules was told or kept")
+	}
+	if _, err := h.audit.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range []string{"", "[]", `{"mfa_enforcement":`} {
+		h.SetPolicy([]byte(raw))
+		if got := roles(h.audit.Policy); !slices.Equal(got, []mfa.Role{"auditor"}) {
+			t.Errorf("of the record %q: %v", raw, got)
+		}
+	}
+	if got := roles(throttled); !slices.Equal(got, []mfa.Role{"auditor"}) {
+		t.Errorf("of a record that cannot be read: %v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if p, err := worker.Rules(ctx, h.audit.Policy, h.audit.Ledger); err == nil || p.Valid() {
+		t.Error("there are rules without time to read them")
+	}
+}
+
 func TestWhatCannotBeReadIsRejectedWithAnAlert(t *testing.T) {
 	h := newHouse(t, one(`["totp"]`, `["totp"]`), nil)
 	for _, raw := range []string{"", "{", "null", "[1]", `{"detail":{"eventID":"e-9"}}`} {

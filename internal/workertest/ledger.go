@@ -6,6 +6,7 @@
 package workertest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,11 +27,19 @@ const (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// Book is a ledger and a way to put justifications into it.
-type Book struct {
+// Book is a ledger that takes what people say.
+type Book interface {
 	worker.Ledger
-	// Justify records a justification. The ledger gives it an ID.
-	Justify func(*testing.T, mfa.PoolID, mfa.Sub, mfa.Justification)
+	// Justify records a justification under its ID, which must not be empty, and
+	// its ticket for the user. It returns what is recorded. To record it again is
+	// no error, and the first At stands; another justification under the same ID
+	// is one. TicketOf is the ledger's to say, and Approver is Approve's.
+	Justify(context.Context, mfa.PoolID, mfa.Sub, mfa.Justification) (mfa.Justification, error)
+	// Approve records an approval of the user's justification of the ID, which is
+	// recorded. It returns the first one, which stands.
+	Approve(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, id string, a mfa.Approval) (mfa.Approval, error)
+	// TicketUse returns the first use of a ticket, nil if there was none.
+	TicketUse(ctx context.Context, ticket string) (*mfa.TicketUse, error)
 }
 
 // Ledger runs the suite of worker.Ledger. empty makes an empty one.
@@ -44,6 +53,8 @@ func Ledger(t *testing.T, empty func(*testing.T) Book) {
 		"a cause key is known to its own journal only":         ledgerKeys,
 		"open lists what is open, in a stable order, per pool": ledgerOpen,
 		"justifications are in the order of their time":        ledgerJustifications,
+		"a justification is recorded once":                     ledgerJustifiesOnce,
+		"the first approval stands":                            ledgerApprovals,
 		"a ticket is the user's for whom it came first":        ledgerTickets,
 		"what is due first is listed first":                    ledgerDue,
 		"a count gives each place once":                        ledgerCount,
@@ -252,46 +263,89 @@ func ledgerOpen(t *testing.T, l Book) {
 	}
 }
 
-func ledgerJustifications(t *testing.T, l Book) {
-	at := []time.Time{noon, noon.Add(-time.Hour), noon.Add(time.Hour)}
-	for i, at := range at {
-		l.Justify(t, Pool, "u-1", mfa.Justification{Reason: fmt.Sprint("reason ", i), Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: "arn:a", Approver: "arn:b", At: at})
-	}
-	l.Justify(t, Pool, "u-2", mfa.Justification{Reason: "another user's", At: noon})
-	l.Justify(t, OtherPool, "u-1", mfa.Justification{Reason: "another pool's", At: noon})
-	got, err := l.Justifications(t.Context(), Pool, "u-1")
+func justify(t *testing.T, l Book, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) mfa.Justification {
+	t.Helper()
+	got, err := l.Justify(t.Context(), pool, sub, j)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids := map[string]bool{}
-	for i := range got {
-		ids[got[i].ID] = true
-		got[i].ID = ""
+	return got
+}
+
+func justifications(t *testing.T, l Book, pool mfa.PoolID, sub mfa.Sub) []mfa.Justification {
+	t.Helper()
+	all, err := l.Justifications(t.Context(), pool, sub)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if ids[""] || len(ids) != len(at) {
-		t.Errorf("%d justifications have the IDs %v", len(at), ids)
+	return all
+}
+
+func ledgerJustifications(t *testing.T, l Book) {
+	want := []mfa.Justification{}
+	for i, at := range []time.Time{noon, noon.Add(-time.Hour), noon.Add(time.Hour)} {
+		want = append(want, mfa.Justification{
+			ID: fmt.Sprint("J-", i), Reason: fmt.Sprint("reason ", i), Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: "arn:a", At: at,
+		})
+		justify(t, l, Pool, "u-1", want[i])
 	}
-	var want []mfa.Justification
-	for _, i := range []int{1, 0, 2} {
-		want = append(want, mfa.Justification{Reason: fmt.Sprint("reason ", i), Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: "arn:a", Approver: "arn:b", At: at[i]})
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	justify(t, l, Pool, "u-2", mfa.Justification{ID: "J-0", Reason: "another user's", At: noon})
+	justify(t, l, OtherPool, "u-1", mfa.Justification{ID: "J-0", Reason: "another pool's", At: noon})
+	want[0], want[1] = want[1], want[0]
+	if diff := cmp.Diff(want, justifications(t, l, Pool, "u-1")); diff != "" {
 		t.Errorf("justifications (-recorded +loaded):\n%s", diff)
 	}
-	if none, err := l.Justifications(t.Context(), Pool, "u-3"); err != nil || len(none) > 0 {
-		t.Errorf("of a user without any: %v, %v", none, err)
+	if none := justifications(t, l, Pool, "u-3"); len(none) > 0 {
+		t.Errorf("of a user without any: %v", none)
+	}
+}
+
+func ledgerJustifiesOnce(t *testing.T, l Book) {
+	first := mfa.Justification{ID: "J-1", Reason: "phone lost on the train", Ticket: "CHG0012345", Author: "arn:a", At: noon}
+	again, claimed, other := first, first, first
+	again.At, other.Reason = noon.Add(time.Minute), "something else"
+	claimed.Approver, claimed.TicketOf = "arn:b", &mfa.TicketUse{Pool: Pool, Sub: "u-2", At: noon}
+	for _, j := range []mfa.Justification{claimed, first, again} {
+		got, err := l.Justify(t.Context(), Pool, "u-1", j)
+		if diff := cmp.Diff(first, got); err != nil || diff != "" {
+			t.Errorf("%v, recorded (-want +got):\n%s", err, diff)
+		}
+	}
+	if _, err := l.Justify(t.Context(), Pool, "u-1", other); err == nil {
+		t.Error("another justification took an ID that is in use")
+	}
+	if _, err := l.Justify(t.Context(), Pool, "u-1", mfa.Justification{Reason: "without an ID"}); err == nil {
+		t.Error("a justification without an ID was taken")
+	}
+	if diff := cmp.Diff([]mfa.Justification{first}, justifications(t, l, Pool, "u-1")); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+}
+
+func ledgerApprovals(t *testing.T, l Book) {
+	for _, id := range []string{"J-1", "J-1-2", "J-2"} {
+		justify(t, l, Pool, "u-1", mfa.Justification{ID: id, Reason: "phone lost on the train", Author: "arn:a", At: noon})
+	}
+	first := mfa.Approval{Approver: "arn:b", At: noon}
+	for _, a := range []mfa.Approval{first, {Approver: "arn:b", At: noon.Add(time.Minute)}, {Approver: "arn:c", At: noon.Add(time.Hour)}} {
+		got, err := l.Approve(t.Context(), Pool, "u-1", "J-1", a)
+		if diff := cmp.Diff(first, got); err != nil || diff != "" {
+			t.Errorf("%v, recorded (-want +got):\n%s", err, diff)
+		}
+	}
+	got := map[string]string{}
+	for _, j := range justifications(t, l, Pool, "u-1") {
+		got[j.ID] = j.Approver
+	}
+	if diff := cmp.Diff(map[string]string{"J-1": "arn:b", "J-1-2": "", "J-2": ""}, got); diff != "" {
+		t.Errorf("approvers (-want +got):\n%s", diff)
+	}
+	if again := justify(t, l, Pool, "u-1", mfa.Justification{ID: "J-1", Reason: "phone lost on the train", Author: "arn:a", At: noon}); again.At != noon {
+		t.Errorf("an approved one is not the same any more: %+v", again)
 	}
 }
 
 func ledgerTickets(t *testing.T, l Book) {
-	write := func(pool mfa.PoolID, sub mfa.Sub, ticket string, at time.Time) *mfa.TicketUse {
-		l.Justify(t, pool, sub, mfa.Justification{Reason: "phone lost on the train", Ticket: ticket, Author: "arn:a", At: at})
-		all, err := l.Justifications(t.Context(), pool, sub)
-		if err != nil || len(all) == 0 {
-			t.Fatalf("%v, %v", all, err)
-		}
-		return all[len(all)-1].TicketOf
-	}
 	first := &mfa.TicketUse{Pool: Pool, Sub: "u-1", At: noon}
 	for i, c := range []struct {
 		pool   mfa.PoolID
@@ -307,8 +361,19 @@ func ledgerTickets(t *testing.T, l Book) {
 		{Pool, "u-1", "", nil},
 		{Pool, "u-2", "", nil},
 	} {
-		if diff := cmp.Diff(c.want, write(c.pool, c.sub, c.ticket, noon.Add(time.Duration(i)*time.Minute))); diff != "" {
-			t.Errorf("ticket %q for %s in %s (-want +got):\n%s", c.ticket, c.sub, c.pool, diff)
+		got := justify(t, l, c.pool, c.sub, mfa.Justification{
+			ID: fmt.Sprint("J-", i), Reason: "phone lost on the train", Ticket: c.ticket, Author: "arn:a", At: noon.Add(time.Duration(i) * time.Minute),
+		})
+		all := justifications(t, l, c.pool, c.sub)
+		for _, got := range []mfa.Justification{got, all[len(all)-1]} {
+			if diff := cmp.Diff(c.want, got.TicketOf); diff != "" {
+				t.Errorf("ticket %q for %s in %s (-want +got):\n%s", c.ticket, c.sub, c.pool, diff)
+			}
+		}
+	}
+	for ticket, want := range map[string]*mfa.TicketUse{"CHG0012345": first, "CHG0099999": nil, "": nil} {
+		if got, err := l.TicketUse(t.Context(), ticket); err != nil || cmp.Diff(want, got) != "" {
+			t.Errorf("the first use of %q is %v, %v", ticket, got, err)
 		}
 	}
 }
