@@ -5,7 +5,7 @@ import (
 	"iter"
 
 	"github.com/stackflow/relatch/internal/account"
-	"github.com/stackflow/relatch/internal/archive"
+	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/report"
@@ -18,8 +18,8 @@ type source interface {
 	Entries() iter.Seq2[mfa.Entry, error]
 }
 
-func (t terminal) files(paths []string) archive.Files {
-	return archive.Files{Paths: paths, Stdin: t.in}
+func (t terminal) files(paths []string) export.Files {
+	return export.Files{Paths: paths, Stdin: t.in}
 }
 
 // accountFacts are what an account.json says besides the records.

@@ -1,4 +1,4 @@
-package archive_test
+package export_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stackflow/relatch/internal/archive"
+	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/chain"
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -39,7 +39,7 @@ func entries(t *testing.T, text string) ([]mfa.Entry, []string) {
 	t.Helper()
 	var all []mfa.Entry
 	var problems []string
-	for e, err := range (archive.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text)}).Entries() {
+	for e, err := range (export.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text)}).Entries() {
 		if err != nil {
 			problems = append(problems, err.Error())
 			continue
@@ -123,7 +123,7 @@ func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
 		{dir, 0, "is a directory"},
 	} {
 		n, said := 0, ""
-		for _, err := range (archive.Files{Paths: []string{tt.path}}).Entries() {
+		for _, err := range (export.Files{Paths: []string{tt.path}}).Entries() {
 			if err != nil {
 				said += err.Error()
 				continue
@@ -148,7 +148,7 @@ func TestHeadsAreFoundAmongLogLines(t *testing.T) {
 		`{"message":"no head"}`,
 	}, "\n")
 	var got []chain.Head
-	for h, err := range (archive.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text)}).Heads() {
+	for h, err := range (export.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text)}).Heads() {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestHeadsAreFoundAmongLogLines(t *testing.T) {
 	if diff := cmp.Diff([]chain.Head{{Journal: "a", Number: 1, Hash: "ee"}, second, second, second, second}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	for _, err := range (archive.Files{Paths: []string{"nowhere"}}).Heads() {
+	for _, err := range (export.Files{Paths: []string{"nowhere"}}).Heads() {
 		if !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("a missing file: %v", err)
 		}

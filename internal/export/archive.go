@@ -1,8 +1,8 @@
-// Package archive reads what was kept of the ledger outside of it: entries,
+// Package export reads what was kept of the ledger outside of it: entries,
 // records and logged heads in files, one JSON value per line.
 //
 // It refuses to know what they say, and whether entries are true.
-package archive
+package export
 
 import (
 	"bufio"
