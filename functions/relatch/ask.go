@@ -103,7 +103,7 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	answer, err := o.Justify(ctx, person, operator.Exception{By: by, Reason: f.reason, Ticket: f.ticket, Cause: mfa.Cause(f.cause)})
 	if err != nil {
-		return undone{err}
+		return f.undone(t, err)
 	}
 	policy, err := o.Rules(ctx)
 	if err != nil {
@@ -182,7 +182,7 @@ func (l *live) approve(ctx context.Context, t terminal, who, id string) error {
 	}
 	answer, err := o.Approve(ctx, person, id)
 	if err != nil {
-		return undone{err}
+		return l.undone(t, err)
 	}
 	if l.output == "json" {
 		return t.json(answered{"relatch.answer/1", answer})
@@ -234,7 +234,7 @@ func endCommand(t terminal) *cobra.Command {
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&f.lockOut, "lock-out", false, "also if the user cannot sign in afterwards")
 	c.Flags().DurationVar(&f.wait, "wait", 3*time.Minute, "wait so long until it is done; 0: do not wait (a `DURATION`)")
-	f.live.add(c)
+	f.add(c)
 	return c
 }
 
@@ -250,7 +250,7 @@ type ended struct {
 }
 
 func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
-	if err := f.live.check(); err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	o, _, err := f.operator(ctx, t)
@@ -263,7 +263,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	open, err := o.End(ctx, person, f.lockOut)
 	if err != nil {
-		return undone{err}
+		return f.undone(t, err)
 	}
 	p := t.page(f.output)
 	p.line("Asked for the end of %s of %s.", open.ID, person.Name)

@@ -233,7 +233,7 @@ func (o *Operator) End(ctx context.Context, p Person, lockOut bool) (mfa.Overrid
 	case s.Override == nil:
 		return mfa.Override{}, refuse("no override of %s is open", p.Name)
 	case s.Override.Match.Cause == mfa.LostDevice && !s.Override.Verified && !lockOut:
-		return mfa.Override{}, refuse("the device of %s was declared lost: whoever ends %s now locks the user out, because nobody has the second factor. "+
+		return mfa.Override{}, refuse("the device of %s was declared lost: whoever ends %s now locks the user out, who has no second factor any more. "+
 			"Have the user enrol a new device, which ends it by itself; or end it all the same with --lock-out", p.Name, s.Override.ID)
 	}
 	_, err = o.Desk.Ask(ctx, request.Request{Do: request.End, Pool: p.Pool, Sub: p.Sub})
