@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -436,7 +437,7 @@ func (c *city) besideTheCLI(t *testing.T) {
 }
 
 func (c *city) losesDevices(t *testing.T) {
-	c.t = t
+	c.t, c.by = t, "SupportAdmin/ops-8" // six users of one actor are a mass disable
 	c.add(t, "lena", "itsm_manager")
 	c.add(t, "nina", "itsm_manager")
 	lost := []string{"--reason", "Phone stolen on the train to Lyon", "--lost-device", "--yes"}
@@ -458,10 +459,29 @@ func (c *city) losesDevices(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	})
+	t.Run("on-call hears what was foretold", func(t *testing.T) {
+		both := []mfa.Factor{mfa.TOTP, mfa.SMS}
+		for i, p := range []wiretest.Person{
+			{Pool: c.Pool, Name: "rita", Roles: []mfa.Role{"itsm_manager"}, Registered: both, Factors: both},
+			{Pool: c.Pool, Name: "olga", Registered: both, Factors: both},
+		} {
+			c.subs[p.Name] = c.Add(t, p)
+			c.Take(t, wiretest.AlertQueue)
+			s := c.says(t, 0, append(lost, "override", p.Name, "--ticket", fmt.Sprintf("INC000001%d", i))...)
+			for _, m := range c.Take(t, wiretest.AlertQueue) {
+				var e struct{ Detail alert.Alert }
+				if err := json.Unmarshal([]byte(*m.Body), &e); err != nil {
+					t.Fatal(err)
+				}
+				// What was taken by then depends on which call is looked at first.
+				has(t, s.out, strings.Replace(e.Detail.Title, "switched TOTP off", "switched TOTP and SMS off", 1))
+			}
+		}
+	})
 }
 
 func (c *city) needsApproval(t *testing.T) {
-	c.t = t
+	c.t, c.by = t, "SupportAdmin/ops-7"
 	c.add(t, "bert", "itsm_manager")
 	s := c.standing(t, "bert")
 	s.Journal = mfa.UserJournal(c.Pool, c.subs["bert"])

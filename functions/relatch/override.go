@@ -366,6 +366,10 @@ func (p page) onCall(f operator.Forecast) {
 		switch {
 		case !f.Enabled:
 			why = "the user's account is disabled"
+		case a.Kind == mfa.MassDisable:
+			why = "you switch MFA off for many users"
+		case a.Kind == mfa.OverrideRepeated:
+			why = "it takes two calls, the second one after Relatch has opened the override"
 		case !f.Override.Match.Justified():
 			why = "nobody justified it"
 		}
