@@ -268,7 +268,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	p := t.page(f.output)
 	p.line("Asked for the end of %s of %s.", open.ID, person.Name)
 	s, done, err := o.Await(ctx, person, f.wait, func(s mfa.Standing) bool {
-		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable
+		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried
 	})
 	if err != nil {
 		return undone{err}
@@ -279,7 +279,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 			out.Closed = past.End
 		}
 	}
-	out.Unrestorable = done && out.Closed == ""
+	out.Unrestorable = done && s.Override != nil && s.Override.Unrestorable
 	if f.output == "json" {
 		if err := t.json(out); err != nil {
 			return err
@@ -288,6 +288,8 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	switch {
 	case out.Unrestorable:
 		return undone{fmt.Errorf("Cognito refuses to switch MFA on for %s, who has nothing enrolled; signed out. The user must enrol a new device", person.Name)} //nolint:staticcheck // a name
+	case done && out.Closed == "":
+		return undone{errors.New("Relatch only observes: it switches nothing on. Do it by hand")} //nolint:staticcheck // a name
 	case done:
 		p.line("It has ended: %s has MFA again (%s).", person.Name, out.Closed)
 	case f.wait > 0:

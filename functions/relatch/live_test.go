@@ -568,6 +568,14 @@ func (c *city) refuses(t *testing.T) {
 		s := c.says(t, 1, "justify", "mara", reason, "--ticket", "CHG0000003")
 		has(t, s.err, "is on record, but does not justify override O-", "of mara: it was made more than 15 minutes after MFA was switched off")
 	})
+	t.Run("an address is enough, and so is a sub", func(t *testing.T) {
+		on := []mfa.Factor{mfa.TOTP}
+		sub := c.Add(t, wiretest.Person{Pool: c.EmailPool, Name: "mail@example.com", Roles: []mfa.Role{"itsm_manager"}, Registered: on, Factors: on})
+		for name, shown := range map[string]string{"mail@example.com": "mail@example.com", string(sub): string(sub)} {
+			s := c.says(t, 0, "override", name, reason, "--ticket", "CHG0000004", "--dry-run")
+			has(t, s.out, fmt.Sprintf("User          %s (itsm_manager), pool %s, sub %s\n", shown, c.EmailPool, sub))
+		}
+	})
 	t.Run("a stack says where Relatch is", func(t *testing.T) {
 		client := cloudformation.NewFromConfig(c.Moto)
 		template := fmt.Sprintf(`{"Resources":{"Queue":{"Type":"AWS::SQS::Queue"}},"Outputs":{"LedgerTable":{"Value":%q},"PoolIds":{"Value":"%s,%s"},"OverrideUrl":{"Value":%q},"PolicyTable":{"Value":%q}}}`,
