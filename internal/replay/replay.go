@@ -29,8 +29,12 @@ type Options struct {
 	// Told is told of every record as it is made, with the alerts that went
 	// with it; nil for nobody.
 	Told func(mfa.Record, []alert.Alert)
-	// Ports may put something between the worker and the account; nil for nothing.
-	Ports func(worker.Ports) worker.Ports
+	// Ports may put something between the worker and the account, which live by
+	// the clock now; nil for nothing.
+	Ports func(p worker.Ports, now func() time.Time) worker.Ports
+	// Together is the workers': the account in memory bears only one call at a
+	// time, which is the default.
+	Together func(...func() error) error
 	// Crashed says when a trigger whose look ended with err comes again; nil
 	// ends the replay with the error.
 	Crashed func(err error) (after time.Duration, again bool)
@@ -130,12 +134,14 @@ func newRun(s Scenario, o Options) *run {
 	ports := worker.Ports{
 		Users: r.account, Writer: r.account, Ledger: r.account, Timer: r.account, Queue: r.account, Alerts: r.account, Policy: r.account,
 	}
+	now := func() time.Time { return r.now }
 	if o.Ports != nil {
-		ports = o.Ports(ports)
+		ports = o.Ports(ports, now)
 	}
 	writer := ports.Writer
 	ports.Writer = nil
-	r.audit = worker.New(file.House(), ports, func() time.Time { return r.now })
+	r.audit = worker.New(file.House(), ports, now)
+	r.audit.Together = o.Together
 	r.reenable = r.audit.WithWriter(writer)
 	return r
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -276,6 +277,18 @@ func (a *Account) Switch(t testing.TB, pool mfa.PoolID, sub mfa.Sub, on bool, fa
 	a.set(t, pool, a.names[sub], factors, on)
 }
 
+// Set makes the factors those that are switched on, of TOTP and SMS, and
+// preferred the preferred one, if it is not empty.
+func (a *Account) Set(t testing.TB, pool mfa.PoolID, sub mfa.Sub, factors []mfa.Factor, preferred mfa.Factor) {
+	t.Helper()
+	setting := func(f mfa.Factor) map[string]any {
+		return map[string]any{"Enabled": slices.Contains(factors, f), "PreferredMfa": preferred == f}
+	}
+	a.prefer(t, a.names[sub], map[string]any{
+		"UserPoolId": pool, "Username": a.names[sub], "SoftwareTokenMfaSettings": setting(mfa.TOTP), "SMSMfaSettings": setting(mfa.SMS),
+	})
+}
+
 // set asks in words of its own: the SDK leaves "Enabled" out when it is false,
 // and moto, unlike Cognito, then changes nothing.
 func (a *Account) set(t testing.TB, pool mfa.PoolID, name string, factors []mfa.Factor, on bool) {
@@ -292,6 +305,11 @@ func (a *Account) set(t testing.TB, pool mfa.PoolID, name string, factors []mfa.
 			t.Fatalf("moto has no factor %s", f)
 		}
 	}
+	a.prefer(t, name, body)
+}
+
+func (a *Account) prefer(t testing.TB, name string, body map[string]any) {
+	t.Helper()
 	raw, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +334,8 @@ func (a *Account) ask(ctx context.Context, target, body string) error {
 	}
 	defer out.Body.Close()
 	if out.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", target, out.Status)
+		why, _ := io.ReadAll(out.Body)
+		return fmt.Errorf("%s: %s: %s", target, out.Status, why)
 	}
 	return nil
 }
