@@ -406,11 +406,27 @@ func (w *wire) Append(ctx context.Context, s worker.Step) error {
 func (w *wire) Justifications(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) ([]mfa.Justification, error) {
 	w.mu.Lock()
 	recorded, _ := w.memory.Justifications(ctx, pool, sub)
-	w.mu.Unlock()
 	for _, j := range recorded {
-		w.must("justify", w.plain.Ledger.Justify(ctx, pool, sub, j))
+		if first := j.TicketOf; first != nil { // a ticket is whose it was first
+			others, _ := w.memory.Justifications(ctx, first.Pool, first.Sub)
+			w.record(ctx, first.Pool, first.Sub, others)
+		}
 	}
+	w.record(ctx, pool, sub, recorded)
+	w.mu.Unlock()
 	return w.tested.Ledger.Justifications(ctx, pool, sub)
+}
+
+// record has the ledger on the wire know what the one in memory knows.
+func (w *wire) record(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, all []mfa.Justification) {
+	for _, j := range all {
+		_, err := w.plain.Ledger.Justify(ctx, pool, sub, j)
+		w.must("justify", err)
+		if j.Approver != "" {
+			_, err = w.plain.Ledger.Approve(ctx, pool, sub, j.ID, mfa.Approval{Approver: j.Approver, At: j.At})
+			w.must("approve", err)
+		}
+	}
 }
 
 // Open implements worker.Ledger.
