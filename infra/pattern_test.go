@@ -471,11 +471,11 @@ func calls(t testing.TB, arn string) []call {
 	}
 }
 
-// TestPatternsAreNotTooLong for the longest name that a stack may have, in the
-// Region with the longest name.
+// TestPatternsAreNotTooLong for the longest names that the stack and the trail may
+// have, in the Region with the longest name.
 func TestPatternsAreNotTooLong(t *testing.T) {
 	const most = 2048 // EventBridge quotas, "Event pattern size"
-	s := deployAs(t, strings.Repeat("n", 20), account, "ap-southeast-2", parameters("TrailArn=arn:aws:cloudtrail:ap-southeast-2:111122223333:trail/"+strings.Repeat("t", 60)))
+	s := deployAs(t, strings.Repeat("n", 20), account, "ap-southeast-2", parameters("TrailArn=arn:aws:cloudtrail:ap-southeast-2:111122223333:trail/"+strings.Repeat("t", 128)))
 	for id, pattern := range s.patterns(t) {
 		if n := len(encode(t, pattern)); n > most {
 			t.Errorf("%s has %d characters, at most %d fit", id, n, most)
