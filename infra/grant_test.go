@@ -126,7 +126,7 @@ func statements(where string, document any) []statement {
 }
 
 // identities are the statements of the role: its own and those of the stack's
-// managed policies that it has.
+// policies that it has.
 func (s *stack) identities(t testing.TB, role string) []statement {
 	t.Helper()
 	r := s.Resources[role]
@@ -140,6 +140,11 @@ func (s *stack) identities(t testing.TB, role string) []statement {
 			t.Errorf("%s has the policy %s, which is not the stack's", role, arn)
 		}
 		out = append(out, statements(id, s.Resources[id].Properties["PolicyDocument"])...)
+	}
+	for _, id := range s.of("AWS::IAM::Policy") {
+		if p := s.Resources[id].Properties; slices.Contains(texts(p["Roles"]), text(r.Properties["RoleName"])) {
+			out = append(out, statements(id, p["PolicyDocument"])...)
+		}
 	}
 	return out
 }

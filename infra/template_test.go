@@ -353,7 +353,7 @@ func (s *stack) attribute(t testing.TB, id, attribute string) string {
 	kind, own := s.identity(t, id)
 	shape, ok := shapes[kind]
 	switch {
-	case attribute == "QueueName":
+	case attribute == "QueueName", attribute == "Name":
 		return own
 	case attribute != "Arn":
 		t.Fatalf("%s.%s is not known here", id, attribute)
