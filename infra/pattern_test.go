@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackflow/relatch/internal/config"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -363,6 +364,9 @@ func TestEveryOperationIsMatchedAsTrailReadsIt(t *testing.T) {
 	}
 }
 
+// masked is what CloudTrail writes in the place of a value.
+const masked = "HIDDEN_DUE_TO_SECURITY_REASONS" //nolint:gosec // G101: no credential, CloudTrail's word
+
 // TestASwitchedOffFactorIsMatchedHoweverItIsWritten: nothing in the patterns
 // may ask for enabled, or for anything else that a call may leave out.
 func TestASwitchedOffFactorIsMatchedHoweverItIsWritten(t *testing.T) {
@@ -372,7 +376,7 @@ func TestASwitchedOffFactorIsMatchedHoweverItIsWritten(t *testing.T) {
 		{"softwareTokenMfaSettings": map[string]any{}},
 		{"softwareTokenMfaSettings": map[string]any{"enabled": false}},
 		{"softwareTokenMfaSettings": map[string]any{"enabled": true}},
-		{"softwareTokenMfaSettings": "HIDDEN_DUE_TO_SECURITY_REASONS"},
+		{"softwareTokenMfaSettings": masked},
 	} {
 		if event := record("cognito-idp", "AdminSetUserMFAPreference", p); !s.delivered(t, event) {
 			t.Errorf("%v is not matched", p)
@@ -417,6 +421,25 @@ func TestWhoeverTouchesTheGuardIsMatched(t *testing.T) {
 	}
 }
 
+// TestAuditIsToldOfEverythingThatRelatchIsMadeOf, and of the trail.
+func TestAuditIsToldOfEverythingThatRelatchIsMadeOf(t *testing.T) {
+	s := deploy(t, parameters())
+	want := []string{text(s.parameters["TrailArn"]), s.attribute(t, "MfaRule", "Arn"), s.attribute(t, "GuardRule", "Arn")}
+	for _, kind := range []string{
+		"AWS::Events::EventBus", "AWS::SQS::Queue", "AWS::Lambda::Function", "AWS::Scheduler::ScheduleGroup", "AWS::DynamoDB::Table", "AWS::SNS::Topic",
+	} {
+		for _, id := range s.of(kind) {
+			want = append(want, s.attribute(t, id, "Arn"))
+		}
+	}
+	got := s.settings(t, "AuditFunction").Guard
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-made of +told):\n%s", diff)
+	}
+}
+
 type call struct {
 	event      string
 	parameters map[string]any
@@ -432,34 +455,47 @@ func calls(t testing.TB, arn string) []call {
 	switch {
 	case service == "cloudtrail":
 		return []call{
-			{"StopLogging", map[string]any{"name": arn}}, {"StopLogging", map[string]any{"name": last}}, {"DeleteTrail", map[string]any{"name": last}},
-			{"UpdateTrail", map[string]any{"name": arn}}, {"PutEventSelectors", map[string]any{"trailName": last}}, {"PutEventSelectors", map[string]any{"trailName": arn}},
+			{"StopLogging", map[string]any{"name": arn}},
+			{"StopLogging", map[string]any{"name": last}},
+			{"DeleteTrail", map[string]any{"name": last}},
+			{"UpdateTrail", map[string]any{"name": arn}},
+			{"PutEventSelectors", map[string]any{"trailName": last}},
+			{"PutEventSelectors", map[string]any{"trailName": arn}},
 		}
 	case service == "dynamodb":
 		return []call{
-			{"DeleteTable", map[string]any{"tableName": last}}, {"UpdateTable", map[string]any{"tableName": arn}},
-			{"UpdateContinuousBackups", map[string]any{"tableName": last}}, {"PutResourcePolicy", map[string]any{"resourceArn": arn}},
+			{"DeleteTable", map[string]any{"tableName": last}},
+			{"UpdateTable", map[string]any{"tableName": arn}},
+			{"UpdateContinuousBackups", map[string]any{"tableName": last}},
+			{"PutResourcePolicy", map[string]any{"resourceArn": arn}},
 		}
 	case strings.HasPrefix(resource, "event-bus/"):
 		return []call{{"DeleteEventBus", map[string]any{"name": last}}, {"DeleteRule", map[string]any{"name": "relatch-loud", "eventBusName": last}}}
 	case service == "events":
 		return []call{
-			{"DisableRule", map[string]any{"name": last}}, {"DeleteRule", map[string]any{"name": last, "eventBusName": "default"}},
-			{"PutRule", map[string]any{"name": last, "state": "ENABLED"}}, {"RemoveTargets", map[string]any{"rule": last}}, {"PutTargets", map[string]any{"rule": last, "eventBusName": "default"}},
+			{"DisableRule", map[string]any{"name": last}},
+			{"DeleteRule", map[string]any{"name": last, "eventBusName": "default"}},
+			{"PutRule", map[string]any{"name": last, "state": "ENABLED"}},
+			{"RemoveTargets", map[string]any{"rule": last}},
+			{"PutTargets", map[string]any{"rule": last, "eventBusName": "default"}},
 		}
 	case service == "lambda":
 		return []call{
-			{"DeleteFunction20150331", map[string]any{"functionName": last}}, {"UpdateFunctionCode20150331v2", map[string]any{"functionName": arn}},
-			{"PutFunctionConcurrency", map[string]any{"functionName": account + ":function:" + last}}, {"UpdateFunctionConfiguration20150331v2", map[string]any{"functionName": last}},
+			{"DeleteFunction20150331", map[string]any{"functionName": last}},
+			{"UpdateFunctionCode20150331v2", map[string]any{"functionName": arn}},
+			{"PutFunctionConcurrency", map[string]any{"functionName": account + ":function:" + last}},
+			{"UpdateFunctionConfiguration20150331v2", map[string]any{"functionName": last}},
 		}
 	case service == "scheduler":
 		return []call{
-			{"DeleteScheduleGroup", map[string]any{"name": last}}, {"DeleteSchedule", map[string]any{"groupName": last, "name": "r-1"}},
+			{"DeleteScheduleGroup", map[string]any{"name": last}},
+			{"DeleteSchedule", map[string]any{"groupName": last, "name": "r-1"}},
 			{"UpdateSchedule", map[string]any{"groupName": last, "name": "r-1"}},
 		}
 	case service == "sns":
 		return []call{
-			{"DeleteTopic", map[string]any{"topicArn": arn}}, {"SetTopicAttributes", map[string]any{"topicArn": arn}},
+			{"DeleteTopic", map[string]any{"topicArn": arn}},
+			{"SetTopicAttributes", map[string]any{"topicArn": arn}},
 			{"Unsubscribe", map[string]any{"subscriptionArn": arn + ":0b0c"}},
 		}
 	case service == "sqs":

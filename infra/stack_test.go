@@ -43,7 +43,7 @@ func TestLintersFindNothing(t *testing.T) {
 	node := tool(t, "node", "npm needs it")
 	installed(t)
 	for _, args := range [][]string{{lint, "template.yaml"}, {node, "../.ci/validate.mjs", "template.yaml"}} {
-		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil || len(out) > 0 { //nolint:gosec // G204: the linters
+		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", filepath.Base(args[0]), err, out)
 		}
 	}
@@ -53,7 +53,7 @@ func TestLintersFindNothing(t *testing.T) {
 func cli(t testing.TB, a *wiretest.Account, args ...string) string {
 	t.Helper()
 	aws := tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2'")
-	cmd := exec.CommandContext(t.Context(), aws, args...) //nolint:gosec // G204: the AWS CLI
+	cmd := exec.CommandContext(t.Context(), aws, args...)
 	cmd.Env = append(cmd.Environ(), "AWS_ENDPOINT_URL="+*a.Moto.BaseEndpoint, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test",
 		"AWS_DEFAULT_REGION="+mototest.Region, "AWS_PAGER=", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
 	var problems bytes.Buffer
@@ -155,7 +155,7 @@ func TestADisableEndsAsAnAlertOnTheTopicsQueue(t *testing.T) {
 	a.Switch(t, a.Pool, maria, false, mfa.TOTP)
 	event := record("cognito-idp", "AdminSetUserMFAPreference", map[string]any{"userPoolId": a.Pool, "softwareTokenMfaSettings": map[string]any{}})
 	detail := object(event["detail"])
-	detail["eventTime"], detail["additionalEventData"] = time.Now().UTC().Format(time.RFC3339), map[string]any{"sub": maria} //nolint:forbidigo // the functions read the clock
+	detail["eventTime"], detail["additionalEventData"] = time.Now().UTC().Format(time.RFC3339), map[string]any{"sub": maria}
 	a.Put(t, string(encode(t, detail)))
 	delivered := a.Take(t, wiretest.AuditQueue)
 	if len(delivered) == 0 {
@@ -206,13 +206,13 @@ func TestTheSameSourceGivesTheSameZip(t *testing.T) {
 	var zips [2][]byte
 	for i := range zips {
 		dir := t.TempDir()
-		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(dir, "bootstrap"), "../functions/sweep") //nolint:gosec // G204: go build
+		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(dir, "bootstrap"), "../functions/sweep")
 		build.Env = append(build.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		file := filepath.Join(dir, "sweep.zip")
-		if out, err := exec.CommandContext(t.Context(), "go", "run", "github.com/aws/aws-lambda-go/cmd/build-lambda-zip", "-o", file, filepath.Join(dir, "bootstrap")).CombinedOutput(); err != nil { //nolint:gosec // G204: go run
+		if out, err := exec.CommandContext(t.Context(), "go", "run", "github.com/aws/aws-lambda-go/cmd/build-lambda-zip", "-o", file, filepath.Join(dir, "bootstrap")).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		var err error
