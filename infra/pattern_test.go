@@ -365,7 +365,7 @@ func TestEveryOperationIsMatchedAsTrailReadsIt(t *testing.T) {
 }
 
 // masked is what CloudTrail writes in the place of a value.
-const masked = "HIDDEN_DUE_TO_SECURITY_REASONS" //nolint:gosec // G101: no credential, CloudTrail's word
+const masked = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
 // TestASwitchedOffFactorIsMatchedHoweverItIsWritten: nothing in the patterns
 // may ask for enabled, or for anything else that a call may leave out.
