@@ -39,6 +39,7 @@ func tool(t testing.TB, name, remedy string) string {
 
 // TestLintersFindNothing, not even a warning.
 func TestLintersFindNothing(t *testing.T) {
+	t.Parallel() // waits for programs
 	lint := tool(t, "cfn-lint", "python3 -m pip install 'cfn-lint>=1.51,<2'")
 	node := tool(t, "node", "npm needs it")
 	installed(t)
@@ -135,6 +136,7 @@ func environment(t testing.TB, a *wiretest.Account, function string) []string {
 // topic: the test makes the group, removes these targets, and takes what they
 // would send from the alert bus to the topic itself.
 func TestADisableEndsAsAnAlertOnTheTopicsQueue(t *testing.T) {
+	t.Parallel() // waits for programs
 	tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2'")
 	var pools string
 	a := wiretest.OpenStack(t, func(a *wiretest.Account) {
@@ -200,6 +202,7 @@ func TestADisableEndsAsAnAlertOnTheTopicsQueue(t *testing.T) {
 
 // TestTheSameSourceGivesTheSameZip, wherever and whenever it is built.
 func TestTheSameSourceGivesTheSameZip(t *testing.T) {
+	t.Parallel() // waits for programs
 	if testing.Short() {
 		t.Skip("compiles a function twice")
 	}
