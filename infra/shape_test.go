@@ -398,3 +398,28 @@ func whole(v any) int {
 	}
 	return n
 }
+
+// TestTheTemplateIsPlain: no transform, no resource that runs code of its own,
+// and each parameter described, in one group of the console.
+func TestTheTemplateIsPlain(t *testing.T) {
+	s := deploy(t, everything())
+	if s.template["Transform"] != nil {
+		t.Errorf("the template has the transform %v", s.template["Transform"])
+	}
+	for id, r := range s.Resources {
+		if !strings.HasPrefix(r.Type, "AWS::") || strings.HasPrefix(r.Type, "AWS::CloudFormation::") {
+			t.Errorf("%s is a %s", id, r.Type)
+		}
+	}
+	grouped := map[string]int{}
+	for _, group := range list(under(s.template, "Metadata", "AWS::CloudFormation::Interface", "ParameterGroups")) {
+		for _, p := range texts(under(group, "Parameters")) {
+			grouped[p]++
+		}
+	}
+	for id, p := range object(s.template["Parameters"]) {
+		if text(under(p, "Description")) == "" || grouped[id] != 1 {
+			t.Errorf("%s is in %d groups and described as %q", id, grouped[id], under(p, "Description"))
+		}
+	}
+}
