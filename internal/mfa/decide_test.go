@@ -787,3 +787,12 @@ func TestOnlyAnAdministratorsDisableThatOpensOrExplainsAnOverrideIsCounted(t *te
 		}
 	}
 }
+
+// Each timer that is made or cancelled comes back as a call on the guard. All of
+// them in one journal would be in each other's way.
+func TestRelatchsOwnCallsOnTheGuardNeedNoJournal(t *testing.T) {
+	d, screened := Screen(guardState().House, onRule(own(), "relatch-mfa"))
+	if !screened || d.Verdict != Ignores || d.Reason != OwnAct {
+		t.Errorf("screened: %t, %s %s", screened, d.Verdict, d.Reason)
+	}
+}
