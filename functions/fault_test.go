@@ -126,9 +126,7 @@ func (s *story) play(t *testing.T, spoiled map[int]faulttest.Kind) ended {
 		}
 		s.now = at
 		_, err = s.Scheduler.DeleteSchedule(t.Context(), &scheduler.DeleteScheduleInput{Name: timer.Name, GroupName: timer.GroupName}) // as it does itself
-		if err != nil {
-			t.Fatal(err)
-		}
+		gone(t, err)
 		s.untilDone(t, reenable.Invoke, *timer.Target.Input)
 	}
 	for _, m := range s.Take(t, wiretest.ReenableQueue) {
