@@ -3,30 +3,29 @@ package archive
 import "bytes"
 
 // layout is how one writer lays out log files.
-type layout struct{ begin, next, at, source, name string }
+type layout struct{ begin, between, at, source, name string }
 
 // layouts are AWS's own, and the one of whoever put spaces behind commas and colons.
 var layouts = [...]layout{
-	{`{"eventVersion":"1.`, `},{"eventVersion":"1.`, `,"eventTime":"`, `","eventSource":"`, `","eventName":"`},
-	{`{"eventVersion": "1.`, `}, {"eventVersion": "1.`, `, "eventTime": "`, `", "eventSource": "`, `", "eventName": "`},
+	{`{"eventVersion":"1.`, `},{`, `,"eventTime":"`, `","eventSource":"`, `","eventName":"`},
+	{`{"eventVersion": "1.`, `}, {`, `, "eventTime": "`, `", "eventSource": "`, `", "eventName": "`},
 }
 
 // quick does what begin and head do, for a record that is laid out like this and
-// has another one behind it. Quotes and letters side by side as in these
-// texts stand in no string, so it need not look at any other quote: it looks for
-// the header by the Z of its time, and for the next record by the V of its
-// version, both rare letters, and proves by the number of braces that the header is the
-// record's own and that the record ends where the next one begins. That holds unless a record has
-// a list of objects that look like records and also strings whose braces make up for those
-// of the list. Then the objects are counted; no record can be hidden like this,
-// because userIdentity, which alone comes before the header, has no such list.
+// has another one behind it, with about half of the stops. It finds the header
+// by the Z of its time, a rare letter, and then looks only at opening braces:
+// behind a colon or a bracket none can begin the next record; behind a comma one
+// does if as many braces have closed as were opened.
+//
+// Closing braces in strings are counted as well. They can make a record end early, with an
+// object of a list in it; then what follows is no record, and is found to be none.
 //
 // If not ok, begin has to look; more of d is needed first where end is -1.
 func (l *layout) quick(d []byte) (end int, h head, ok bool) {
 	if len(d) < len(l.begin) || string(d[:len(l.begin)]) != l.begin {
 		return 0, h, false
 	}
-	z := l.header(d, len(l.begin))
+	z := l.header(d)
 	if z < 0 {
 		return -1, h, false
 	}
@@ -44,47 +43,48 @@ func (l *layout) quick(d []byte) (end int, h head, ok bool) {
 		return 0, h, false
 	}
 	h.name = values[n : n+m]
-	after := len(d) - len(values) + n + m
-	if end = l.record(d, after); end < 0 {
-		return -1, h, false
+
+	level := 1 - bytes.Count(d[:header], closing) // of the header, once what opens before it is known
+	opened, closed, counted := 1, 0, 0
+	for at := 1; ; at++ {
+		i := bytes.IndexByte(d[at:], '{')
+		if i < 0 {
+			return -1, h, false
+		}
+		if at += i; !structural(d, at) {
+			return 0, h, false
+		}
+		if before := d[at-1]; before != ':' && before != '[' && (before != ' ' || d[at-2] != ':') {
+			closed += bytes.Count(d[counted:at], closing)
+			counted = at
+			if closed >= opened {
+				end = at - len(l.between) + 2
+				ok = closed == opened && level == 1 && header < end && string(d[end-1:at+1]) == l.between
+				return max(end, 0), h, ok
+			}
+		}
+		opened++
+		if at < header {
+			level++
+		}
 	}
-	ok = opened(d[:header]) == 1 && opened(d[header:end]) == -1 && l.header(d[:end], after) < 0
-	return end, h, ok
 }
 
-// header is the place behind the time of the first header behind this place, or -1.
-func (l *layout) header(d []byte, at int) int {
-	least := len(l.at) + stampLen
-	for {
+// header is the place behind the time of the first header, or -1.
+func (l *layout) header(d []byte) int {
+	at := len(l.begin) + len(l.at) + stampLen
+	for at < len(d) {
 		i := bytes.IndexByte(d[at:], 'Z')
 		if i < 0 {
-			return -1
+			break
 		}
 		at += i + 1
 		if len(d)-at > len(l.source) && d[at+1] == ',' && string(d[at:at+len(l.source)]) == l.source &&
-			at > least && string(d[at-least:at-stampLen]) == l.at {
+			string(d[at-stampLen-len(l.at):at-stampLen]) == l.at {
 			return at
 		}
 	}
+	return -1
 }
 
-// record is the place behind the closing brace before the first record that
-// begins behind this place, or -1.
-func (l *layout) record(d []byte, at int) int {
-	v := len(l.next) - len(l.begin) + len(`{"event`)
-	for {
-		i := bytes.IndexByte(d[at:], 'V')
-		if i < 0 {
-			return -1
-		}
-		at += i + 1
-		if from := at - 1 - v; from >= 0 && d[from] == '}' && len(d)-from > len(l.next) && string(d[from:from+len(l.next)]) == l.next {
-			return from + 1
-		}
-	}
-}
-
-// opened is how many more braces open than close.
-func opened(d []byte) int { return bytes.Count(d, opening) - bytes.Count(d, closing) }
-
-var opening, closing = []byte(`{`), []byte(`}`)
+var closing = []byte(`}`)

@@ -313,7 +313,7 @@ func (s *Scanner) list(take func(trail.Unit, time.Time) time.Time) error {
 	for i := 0; b == '{' && err == nil; i++ {
 		var raw []byte
 		end, h, ok := l.quick(s.buf[s.at:s.end])
-		if end < 0 && s.end-s.at < window/4 && s.err == nil {
+		if end < 0 && s.end-s.at < window/4 && s.err == nil { // most of it is still to come
 			if err = s.more(); err != nil && err != io.EOF {
 				return err
 			}

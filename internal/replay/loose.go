@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,7 +110,7 @@ func (l *Loader) list(ctx context.Context, paths []string, files chan<- string, 
 // one, all of the file is taken apart in memory.
 func (l *Loader) gather(ctx context.Context, s *archive.Scanner, path string, g *gathering) {
 	if s != nil && !l.DecodeAll {
-		one, size, err := l.scan(ctx, s, path)
+		one, size, err := l.open(ctx, s, path)
 		switch {
 		case err == nil:
 			l.read(size)
@@ -126,28 +127,41 @@ func (l *Loader) gather(ctx context.Context, s *archive.Scanner, path string, g 
 	if err != nil {
 		g.errs = append(g.errs, err)
 	}
+	g.join(l.all(path, all))
+}
+
+// all takes every delivery of a file.
+func (l *Loader) all(path string, deliveries []Delivery) (g gathering) {
 	before := time.Time{}
-	for i, d := range all {
+	for i, d := range deliveries {
 		g.add(l, found{d, before, path, i})
 		if !d.Change.At.IsZero() {
 			before = d.Change.At
 		}
 	}
+	return g
 }
 
-func (l *Loader) scan(ctx context.Context, s *archive.Scanner, path string) (one gathering, size int64, err error) {
+func (l *Loader) open(ctx context.Context, s *archive.Scanner, path string) (one gathering, size int64, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return one, 0, err
 	}
 	defer f.Close()
 	in := &counter{ctx: ctx, Reader: f}
+	one, err = l.scan(s, in, path)
+	return one, in.n, err
+}
+
+// scan takes those deliveries that the scanner hands over. The error is
+// archive.ErrOdd, or the reader's; with it nothing of the rest counts.
+func (l *Loader) scan(s *archive.Scanner, in io.Reader, path string) (one gathering, err error) {
 	var odd error
 	order := 0
-	one.early, one.late, err = s.Scan(in, func(u trail.Unit, before time.Time) (at time.Time) {
+	early, late, err := s.Scan(in, func(u trail.Unit, before time.Time) (at time.Time) {
 		for _, d := range unit(path, u) {
-			if d.Err != nil && !jsontext.Value(u.Raw).IsValid() {
-				odd = archive.ErrOdd // where it ends is not sure
+			if d.Err != nil && (strings.HasPrefix(u.Place, "Records") || !jsontext.Value(u.Raw).IsValid()) {
+				odd = archive.ErrOdd // where it begins and ends is not sure
 			}
 			if !d.Change.At.IsZero() {
 				at = d.Change.At
@@ -157,7 +171,9 @@ func (l *Loader) scan(ctx context.Context, s *archive.Scanner, path string) (one
 		}
 		return at
 	})
-	return one, in.n, errors.Join(err, odd)
+	one.early.Join(early)
+	one.late.Join(late)
+	return one, errors.Join(err, odd)
 }
 
 // add keeps what can matter and counts what cannot.

@@ -125,7 +125,7 @@ func unwrap(raw []byte) (*delivery, error) {
 	case len(d.Records) > 0:
 		return nil, &Error{Problem: "Records is " + kindName(d.Records.Kind()) + ", want a list of records"}
 	case len(d.Detail) > 0 && d.EventName == "":
-	case len(d.CloudTrailEvent) > 0:
+	case len(d.CloudTrailEvent) > 0 && d.EventName == "":
 		if kind := d.CloudTrailEvent.Kind(); kind != '"' {
 			return nil, &Error{EventID: d.RowID, Problem: "CloudTrailEvent: want the record as a string, have " + kindName(kind)}
 		}
