@@ -2,8 +2,10 @@ package replay
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/account"
 	"github.com/stackflow/relatch/internal/archive"
+	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/trail"
 )
 
@@ -292,6 +295,45 @@ func TestAStringThatLooksLikeTheEndOfARecordEndsNone(t *testing.T) {
 			if diff := cmp.Diff(decoded, sifted, asText); diff != "" || err != nil {
 				t.Errorf("%s: %v (-decoded +sifted):\n%s", text, err, diff)
 			}
+		}
+	}
+}
+
+func TestWhatWasReadBeforeTheContextEndedIsReturned(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{}
+	for i := range 300 {
+		files[fmt.Sprintf("%03d.json", i)] = logOf(disableOf(fmt.Sprint("e", i), nine))
+	}
+	dir := tree(t, files)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	l := Loader{Progress: func(int, int64) { cancel() }}
+	all, err := l.LoadContext(ctx, []string{dir})
+	if !errors.Is(err, context.Canceled) || len(all) != 1 {
+		t.Fatalf("%d scenarios, error %v", len(all), err)
+	}
+	if n := len(all[0].Deliveries); n == 0 || n == len(files) {
+		t.Errorf("%d deliveries of %d", n, len(files))
+	}
+}
+
+func TestRecordsThatAreNotRelevantAreCountedByTheirTime(t *testing.T) {
+	t.Parallel()
+	of := func(at string) string { return strings.Replace(disableOf("x", at), "cognito-idp", "s3", 1) }
+	for _, all := range []bool{false, true} {
+		dir := tree(t, map[string]string{"b.json": logOf(of(ten), of(nine), of(eight)), "a.json.gz": zipped(t, logOf(of(nine), disableOf("a", nine), of(nine)))})
+		l := Loader{Until: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), DecodeAll: all}
+		scenarios, err := l.Load([]string{dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := Run(t.Context(), scenarios[0], Options{Until: l.Until})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := result.Summary; s.Events != 5 || s.Acted != 1 || s.Ignored[mfa.Irrelevant] != 4 || result.Left != 1 {
+			t.Errorf("decoding all is %v: %+v, %d left", all, s, result.Left)
 		}
 	}
 }
