@@ -15,6 +15,10 @@ import (
 	"github.com/stackflow/relatch/internal/trail"
 )
 
+// ErrSeveral means that a file is more than one log file, so that deliveries are
+// told by their line: scan it again with Scanner.Lines.
+var ErrSeveral = errors.New("several values behind each other")
+
 // ErrOdd means that a file is not laid out as AWS writes them, or is damaged:
 // nothing that Scan said of it counts, and trail.Split has to take it apart.
 var ErrOdd = errors.New("not laid out as AWS writes files")
@@ -31,12 +35,14 @@ const (
 type Scanner struct {
 	// Guard says whether calls on the services of Relatch's own resources can matter.
 	Guard bool
+	// Lines says that lines are to be counted.
+	Lines bool
 	// Until is up to when Passed.Early counts; zero: without end.
 	Until time.Time
 
 	packed []byte // the beginning of the file
 	small  bytes.Reader
-	large  bufio.Reader
+	large  *bufio.Reader
 	z      gzip.Reader
 	src    io.Reader // one of the three
 
@@ -45,9 +51,7 @@ type Scanner struct {
 	end int    // of what was read into buf
 	err error
 
-	// Where deliveries are told by their line: the number of the one that
-	// buf[lined] is on.
-	counts      bool
+	// line is the number of the line that buf[lined] is on.
 	line, lined int
 
 	until, previous stamp
@@ -151,11 +155,12 @@ func (s *span) passed() (Passed, error) {
 // returns the one of its own. Raw is valid until take returns.
 //
 // What is passed over is a record whose eventSource, eventName and eventTime
-// stand plain at its own depth and which trail.Relevant says to be none; only
+// stand plain at its own depth and which trail.Sift finds to be irrelevant; only
 // where records begin and end and these three are read of it. So a fault elsewhere
 // in it does not show. Everything else is handed over.
 //
-// The error is ErrOdd, or the reader's.
+// The error is ErrSeveral, ErrOdd, or the reader's. With an error, nothing of what was
+// handed over counts.
 func (s *Scanner) Scan(r io.Reader, take func(u trail.Unit, before time.Time) (at time.Time)) (early, late Passed, err error) {
 	if err = s.open(r); err == nil {
 		err = s.all(take)
@@ -172,9 +177,10 @@ func (s *Scanner) Scan(r io.Reader, take func(u trail.Unit, before time.Time) (a
 func (s *Scanner) open(r io.Reader) error {
 	if s.buf == nil {
 		s.packed, s.buf = make([]byte, atOnce), make([]byte, window)
+		s.large = bufio.NewReaderSize(nil, window)
 	}
 	s.at, s.end, s.err = 0, 0, nil
-	s.counts, s.line, s.lined = false, 1, 0
+	s.line, s.lined = 1, 0
 	s.previous, s.early, s.late = stamp{}, span{}, span{}
 	s.until = stamp{day: math.MaxUint64}
 	if !s.Until.IsZero() {
@@ -187,7 +193,7 @@ func (s *Scanner) open(r io.Reader) error {
 	switch {
 	case err == nil: // there is more
 		s.large.Reset(io.MultiReader(&s.small, r))
-		s.src = &s.large
+		s.src = s.large
 	case err != io.EOF && err != io.ErrUnexpectedEOF:
 		return err
 	}
@@ -236,7 +242,7 @@ func (s *Scanner) more() error {
 
 // count counts the lines up to s.at.
 func (s *Scanner) count() {
-	if s.counts {
+	if s.Lines {
 		s.line += bytes.Count(s.buf[s.lined:s.at], newline)
 		s.lined = s.at
 	}
@@ -276,18 +282,35 @@ func (s *Scanner) want(text string) (bool, error) {
 }
 
 func (s *Scanner) all(take func(trail.Unit, time.Time) time.Time) error {
-	for s.end < 256 { // the beginning has to be there as a whole
-		if err := s.more(); err == io.EOF {
-			break
-		} else if err != nil {
+	for n := 0; ; n++ {
+		b, err := s.space()
+		for err == nil && s.end-s.at < 256 && s.err == nil { // the beginning of a value has to be there as a whole
+			err = s.more()
+		}
+		log := logBegins(s.buf[s.at:s.end])
+		switch {
+		case err != nil && err != io.EOF:
+			return err
+		case b == 0 && n > 0:
+			return nil
+		case b != '{':
+			return ErrOdd
+		case !s.Lines && (n > 0 || log == 0 || s.at > 0):
+			return ErrSeveral
+		case log == 0:
+			err = s.one(take)
+		default:
+			name := "Records"
+			if s.count(); s.line > 1 {
+				name = fmt.Sprintf("line %d: Records", s.line)
+			}
+			s.at += log
+			err = s.list(name, take)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if log := logBegins(s.buf[:s.end]); log > 0 {
-		s.at = log
-		return s.list(take)
-	}
-	return s.lines(take)
 }
 
 // logBegins returns where the list of a log file begins, or 0.
@@ -304,7 +327,7 @@ func logBegins(d []byte) int {
 }
 
 // list takes the records of a log file up to its end.
-func (s *Scanner) list(take func(trail.Unit, time.Time) time.Time) error {
+func (s *Scanner) list(name string, take func(trail.Unit, time.Time) time.Time) error {
 	b, err := s.space()
 	l := &layouts[0]
 	if bytes.HasPrefix(s.buf[s.at:s.end], []byte(layouts[1].begin)) {
@@ -325,7 +348,7 @@ func (s *Scanner) list(take func(trail.Unit, time.Time) time.Time) error {
 			return err
 		}
 		if !s.pass(raw, h) {
-			s.hand(take, trail.Unit{Raw: raw, Place: fmt.Sprintf("Records[%d]", i)})
+			s.hand(take, trail.Unit{Raw: raw, Place: fmt.Sprintf("%s[%d]", name, i)})
 		}
 		s.at += len(raw)
 		if s.at+1 < s.end && s.buf[s.at] == ',' && s.buf[s.at+1] == '{' {
@@ -346,46 +369,32 @@ func (s *Scanner) list(take func(trail.Unit, time.Time) time.Time) error {
 	if ok, err := s.want("]}"); !ok {
 		return errors.Join(err, ErrOdd)
 	}
-	if b, err = s.space(); err == nil && b != 0 {
-		err = ErrOdd
-	}
-	return err
+	return nil
 }
 
-// lines takes objects that come behind each other.
-func (s *Scanner) lines(take func(trail.Unit, time.Time) time.Time) error {
-	s.counts = true
-	for n := 0; ; n++ {
-		b, err := s.space()
-		switch {
-		case err != nil:
-			return err
-		case b == 0 && n > 0:
-			return nil
-		case b != '{':
-			return ErrOdd
-		}
-		raw, h, err := s.object()
-		if err != nil {
-			return err
-		}
-		if !s.pass(raw, h) {
-			s.count()
-			for u := range trail.Split(raw) { // it may be a container
-				if u.Err != nil {
-					return ErrOdd
-				}
-				switch place := fmt.Sprintf("line %d", s.line); {
-				case len(u.Raw) == len(raw):
-					u.Place = place
-				case s.line > 1:
-					u.Place = place + ": " + u.Place
-				}
-				s.hand(take, u)
-			}
-		}
-		s.at += len(raw)
+// one takes one object, which may be a container of several deliveries.
+func (s *Scanner) one(take func(trail.Unit, time.Time) time.Time) error {
+	raw, h, err := s.object()
+	if err != nil {
+		return err
 	}
+	if !s.pass(raw, h) {
+		s.count()
+		for u := range trail.Split(raw) {
+			if u.Err != nil {
+				return ErrOdd
+			}
+			switch place := fmt.Sprintf("line %d", s.line); {
+			case len(u.Raw) == len(raw):
+				u.Place = place
+			case s.line > 1:
+				u.Place = place + ": " + u.Place
+			}
+			s.hand(take, u)
+		}
+	}
+	s.at += len(raw)
+	return nil
 }
 
 func (s *Scanner) hand(take func(trail.Unit, time.Time) time.Time, u trail.Unit) {

@@ -149,7 +149,14 @@ func (l *Loader) open(ctx context.Context, s *archive.Scanner, path string) (one
 	}
 	defer f.Close()
 	in := &counter{ctx: ctx, Reader: f}
-	one, err = l.scan(s, in, path)
+	s.Lines = false
+	if one, err = l.scan(s, in, path); errors.Is(err, archive.ErrSeveral) {
+		if _, err = f.Seek(0, io.SeekStart); err != nil {
+			return one, 0, err
+		}
+		s.Lines, in.n = true, 0
+		one, err = l.scan(s, in, path)
+	}
 	return one, in.n, err
 }
 
@@ -160,7 +167,7 @@ func (l *Loader) scan(s *archive.Scanner, in io.Reader, path string) (one gather
 	order := 0
 	early, late, err := s.Scan(in, func(u trail.Unit, before time.Time) (at time.Time) {
 		for _, d := range unit(path, u) {
-			if d.Err != nil && (strings.HasPrefix(u.Place, "Records") || !jsontext.Value(u.Raw).IsValid()) {
+			if d.Err != nil && (strings.Contains(u.Place, "Records[") || !jsontext.Value(u.Raw).IsValid()) {
 				odd = archive.ErrOdd // where it begins and ends is not sure
 			}
 			if !d.Change.At.IsZero() {

@@ -58,6 +58,10 @@ func inputs(tb testing.TB) map[string][]byte {
 func both(l *Loader, text []byte) (sifted, decoded []Delivery, err error) {
 	s := &archive.Scanner{Until: l.Until, Guard: l.Account != nil && len(l.Account.Guard) > 0}
 	one, err := l.scan(s, bytes.NewReader(text), "f")
+	if errors.Is(err, archive.ErrSeveral) {
+		s.Lines = true
+		one, err = l.scan(s, bytes.NewReader(text), "f")
+	}
 	all := l.all("f", deliveries("f", text))
 	return one.deliveries(), all.deliveries(), err
 }
@@ -109,7 +113,7 @@ func TestBothWaysDecideTheSameOnWellFormedMutations(t *testing.T) {
 		if len(units) > 60 {
 			units = units[:60]
 		}
-		for seed := range uint64(8) {
+		for seed := range uint64(4) {
 			text := mutated(units, seed)
 			for name, l := range loaders() {
 				sifted, decoded, err := both(l, text)
@@ -123,14 +127,14 @@ func TestBothWaysDecideTheSameOnWellFormedMutations(t *testing.T) {
 			}
 		}
 	}
-	if swift < 1000 {
+	if swift < 500 {
 		t.Errorf("only %d mutations were read by the scanner", swift)
 	}
 }
 
 func FuzzBothWaysDecideTheSame(f *testing.F) {
 	for path, raw := range inputs(f) {
-		if len(raw) < 8<<10 || strings.Contains(path, "cloudtrail") && len(raw) < 16<<10 {
+		if len(raw) < 6<<10 {
 			f.Add(raw, uint64(len(raw)))
 		}
 	}
@@ -178,6 +182,10 @@ func mutated(units [][]byte, seed uint64) []byte {
 	}
 	for i, u := range units {
 		switch {
+		case log && i > 0 && m.r.IntN(40) == 0: // several files behind each other
+			m.text("]}")
+			m.space()
+			m.text(`{"Records":[`)
 		case log && i > 0:
 			m.text(",")
 			m.space()
