@@ -129,7 +129,7 @@ func (f *Filter) walk(ctx context.Context, dir, whole string, file func(string),
 		entries, err := d.ReadDir(256)
 		for _, e := range entries {
 			switch name := e.Name(); {
-			case !f.Takes(whole + "/" + name):
+			case (e.IsDir() || !f.Empty()) && !f.Takes(whole+"/"+name):
 			case e.IsDir():
 				folders = append(folders, name)
 			case ctx.Err() != nil:
