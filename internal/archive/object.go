@@ -102,7 +102,7 @@ func structural(d []byte, at int) bool {
 
 func word(b byte) bool { return 'a' <= b|0x20 && b|0x20 <= 'z' || '0' <= b && b <= '9' }
 
-var quote, backslash = []byte(`"`), []byte(`\`)
+var quote = []byte(`"`)
 
 // inString reports whether a string that begins in d goes on behind it.
 func inString(d []byte) bool {

@@ -194,7 +194,7 @@ func (s *Scanner) open(r io.Reader) error {
 	case err == nil: // there is more
 		s.large.Reset(io.MultiReader(&s.small, r))
 		s.src = s.large
-	case err != io.EOF && err != io.ErrUnexpectedEOF:
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
 		return err
 	}
 	if !bytes.HasPrefix(start, []byte{0x1f, 0x8b}) {
@@ -226,7 +226,7 @@ func (s *Scanner) more() error {
 		s.end += n
 		if err != nil {
 			s.err = err
-			if err != io.EOF && s.src == &s.z {
+			if !errors.Is(err, io.EOF) && s.src == &s.z {
 				s.err = ErrOdd // to be told with what could be read before
 			}
 		}
@@ -234,7 +234,7 @@ func (s *Scanner) more() error {
 			break
 		}
 	}
-	if s.err == io.EOF && s.at < s.end {
+	if errors.Is(s.err, io.EOF) && s.at < s.end {
 		return nil
 	}
 	return s.err
@@ -260,7 +260,7 @@ func (s *Scanner) space() (byte, error) {
 				return b, nil
 			}
 		}
-		if err := s.more(); err == io.EOF {
+		if err := s.more(); errors.Is(err, io.EOF) {
 			return 0, nil
 		} else if err != nil {
 			return 0, err
@@ -289,7 +289,7 @@ func (s *Scanner) all(take func(trail.Unit, time.Time) time.Time) error {
 		}
 		log := logBegins(s.buf[s.at:s.end])
 		switch {
-		case err != nil && err != io.EOF:
+		case err != nil && !errors.Is(err, io.EOF):
 			return err
 		case b == 0 && n > 0:
 			return nil
@@ -320,8 +320,7 @@ func logBegins(d []byte) int {
 		if !bytes.HasPrefix(d[at:], []byte(token)) {
 			return 0
 		}
-		for at += len(token); at < len(d) && (d[at] == ' ' || d[at] == '\n' || d[at] == '\r' || d[at] == '\t'); at++ {
-		}
+		at = len(d) - len(trim(d[at+len(token):]))
 	}
 	return at
 }
@@ -337,7 +336,7 @@ func (s *Scanner) list(name string, take func(trail.Unit, time.Time) time.Time) 
 		var raw []byte
 		end, h, ok := l.quick(s.buf[s.at:s.end])
 		if end < 0 && s.end-s.at < window/4 && s.err == nil { // most of it is still to come
-			if err = s.more(); err != nil && err != io.EOF {
+			if err = s.more(); err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
 			end, h, ok = l.quick(s.buf[s.at:s.end])
@@ -412,7 +411,7 @@ func (s *Scanner) object() (raw []byte, h head, err error) {
 			h, _ = o.head(d[:o.end])
 			return d[:o.end], h, nil
 		}
-		if err := s.more(); err == io.EOF {
+		if err := s.more(); errors.Is(err, io.EOF) {
 			return nil, head{}, ErrOdd // cut off
 		} else if err != nil {
 			return nil, head{}, err
@@ -433,6 +432,7 @@ func (s *Scanner) pass(raw []byte, h head) bool {
 		if s.Guard || !whole(raw) {
 			return false
 		}
+	case trail.Irrelevant:
 	}
 	s.previous = at
 	if s.until.before(at) {

@@ -32,7 +32,8 @@ func inputs(tb testing.TB) map[string][]byte {
 	tb.Helper()
 	all := map[string][]byte{}
 	for _, root := range []string{"../../events", "../trail/testdata", "../../../shared/cloudtrail", "../../../shared/samples"} {
-		err := filepath.WalkDir(root+"/", func(path string, e fs.DirEntry, err error) error {
+		here := os.DirFS(root)
+		err := fs.WalkDir(here, ".", func(path string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) && strings.Contains(root, "shared") {
 				tb.Logf("%s is not there", root)
 				return nil
@@ -40,11 +41,11 @@ func inputs(tb testing.TB) map[string][]byte {
 			if err != nil || e.IsDir() || !taken(e.Name()) {
 				return err
 			}
-			raw, err := os.ReadFile(path)
+			raw, err := fs.ReadFile(here, path)
 			if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
 				raw, _ = gunzip(raw)
 			}
-			all[path] = raw
+			all[filepath.Join(root, path)] = raw
 			return err
 		})
 		if err != nil {
@@ -110,10 +111,10 @@ func TestBothWaysDecideTheSameOnWellFormedMutations(t *testing.T) {
 		if !sound || len(units) == 0 {
 			continue
 		}
-		if len(units) > 60 {
-			units = units[:60]
+		if len(units) > 25 {
+			units = units[:25]
 		}
-		for seed := range uint64(4) {
+		for seed := range uint64(3) {
 			text := mutated(units, seed)
 			for name, l := range loaders() {
 				sifted, decoded, err := both(l, text)
@@ -127,7 +128,7 @@ func TestBothWaysDecideTheSameOnWellFormedMutations(t *testing.T) {
 			}
 		}
 	}
-	if swift < 500 {
+	if swift < 400 {
 		t.Errorf("only %d mutations were read by the scanner", swift)
 	}
 }
