@@ -99,15 +99,17 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 	if err != nil {
 		return err
 	}
-	unreadable := false
+	unreadable := 0
 	complain := func(text string) {
-		unreadable = true
+		unreadable++
 		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
 	scenarios, err := loader.LoadContext(ctx, paths)
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			complain(line)
+			if ctx.Err() == nil || line != ctx.Err().Error() {
+				complain(line)
+			}
 		}
 	}
 	if ctx.Err() != nil {
@@ -144,7 +146,10 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		return fmt.Errorf("write: %w", err)
 	}
 	switch {
-	case unreadable:
+	case unreadable > 0:
+		if unreadable > 1 {
+			fmt.Fprintf(t.err, "relatch replay: %s problems, named above; the rest has been done\n", replay.Thousands(unreadable))
+		}
 		return exit(exitUsage)
 	case w.unmet():
 		return exit(exitUnmet)

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -36,16 +37,20 @@ func (f *Filter) Empty() bool {
 }
 
 var (
-	accountID = regexp.MustCompile(`^[0-9]{12}$`)
-	orgID     = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
-	logName   = regexp.MustCompile(`^([0-9]{12})_CloudTrail_([a-z0-9-]+)_([0-9]{8})T[0-9]{4}Z_`)
+	accountID = pattern(`^[0-9]{12}$`)
+	orgID     = pattern(`^o-[a-z0-9]{10,32}$`)
+	logName   = pattern(`^([0-9]{12})_CloudTrail_([a-z0-9-]+)_([0-9]{8})T[0-9]{4}Z_`)
 )
+
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // Takes reports whether a file, or something in a folder, with this path can be
 // what is asked for. Slashes separate its parts.
 func (f *Filter) Takes(path string) bool {
 	parts := strings.Split(path, "/")
-	if m := logName.FindStringSubmatch(parts[len(parts)-1]); m != nil {
+	if m := logName().FindStringSubmatch(parts[len(parts)-1]); m != nil {
 		day, err := time.Parse("20060102", m[3])
 		if !f.account(m[1]) || !f.region(m[2]) || err == nil && !f.days(day, day) {
 			return false
@@ -56,10 +61,10 @@ func (f *Filter) Takes(path string) bool {
 			continue
 		}
 		rest := parts[i+1:]
-		if orgID.MatchString(rest[0]) {
+		if orgID().MatchString(rest[0]) {
 			rest = rest[1:]
 		}
-		if len(rest) > 0 && accountID.MatchString(rest[0]) {
+		if len(rest) > 0 && accountID().MatchString(rest[0]) {
 			return f.account(rest[0]) && f.inAccount(rest[1:])
 		}
 	}

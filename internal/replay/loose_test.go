@@ -346,3 +346,68 @@ func TestRecordsThatAreNotRelevantAreCountedByTheirTime(t *testing.T) {
 		}
 	}
 }
+
+// One at a time or counted together: what is not relevant makes no difference to
+// what is decided, and when.
+func TestWhatIsNotRelevantMakesNoDifferenceButToTheCounts(t *testing.T) {
+	t.Parallel()
+	irrelevant := func(at time.Time) []byte {
+		return []byte(strings.Replace(disableOf("x", at.Format(time.RFC3339)), "cognito-idp", "s3", 1))
+	}
+	tried := 0
+	for path, raw := range inputs(t) {
+		relevant := deliveries(path, raw)
+		if len(relevant) == 0 || len(relevant) > 20 || relevant[0].Change.At.IsZero() || !relevant[0].Arrives.IsZero() {
+			continue
+		}
+		tried++
+		first := relevant[0].Change.At
+		for name, l := range loaders() {
+			l.Until = time.Time{}
+			if name == "until" {
+				l.Until = first.Add(50 * time.Hour)
+			}
+			text := slices.Clone(raw)
+			for i := range 40 {
+				text = append(append(text, '\n'), irrelevant(first.Add(time.Duration(i*i-3)*7*time.Minute))...)
+			}
+			var alone []Delivery
+			for _, f := range ordered(deliveries("f", text)) {
+				alone = append(alone, f.Delivery)
+			}
+			together := l.all("f", deliveries("f", text))
+			want := played(t, l, alone)
+			if diff := cmp.Diff(want, played(t, l, together.deliveries())); diff != "" {
+				t.Errorf("%s, %s (-one at a time +together):\n%s", path, name, diff)
+			}
+		}
+	}
+	if tried < 50 {
+		t.Errorf("only %d inputs were tried", tried)
+	}
+}
+
+// ordered are deliveries in the order of their time, none counted together.
+func ordered(all []Delivery) []found {
+	var out []found
+	before := time.Time{}
+	for i, d := range all {
+		if !d.Change.At.IsZero() {
+			before = d.Change.At
+		}
+		out = append(out, found{d, before, "f", i})
+	}
+	slices.SortStableFunc(out, func(a, b found) int { return a.at.Compare(b.at) })
+	return out
+}
+
+// played is what a replay comes to, but for the account, which has no text.
+func played(t *testing.T, l *Loader, deliveries []Delivery) Result {
+	t.Helper()
+	r, err := Run(t.Context(), Scenario{Deliveries: deliveries, Account: l.Account}, Options{Until: l.Until})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Account = nil
+	return r
+}
