@@ -25,9 +25,10 @@ schedules, alerts and ends.
 
 PATH is a scenario's folder (with account.json or expect.json), a folder of
 scenarios, a folder of files, a file, or - for standard input. Files are
-EventBridge envelopes, CloudTrail log files, the output of lookup-events or bare
-records, one, a list, or one per line, each plain or gzip. In a folder the files
-.json, .jsonl and .ndjson are taken, each also with .gz.
+EventBridge envelopes, CloudTrail log files, the output of lookup-events, rows of
+CloudTrail Lake (eventJson) or Athena, or bare records, one, a list, or one per
+line, each plain or gzip. In a folder the files .json, .jsonl and .ndjson are
+taken, each also with .gz.
 
 Archives of any size can be read. --from, --to, --region and --account-id leave
 out files by what the folders that CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or
