@@ -73,13 +73,18 @@ func from(d []byte, at int, b byte) int {
 }
 
 // structural reports whether the bytes around a brace prove that it stands in no
-// string. They do where a quote near it can only be the one quote that, were the
-// brace in a string, it could not be: none ends a string and is followed by a
-// letter, none begins one behind a letter. False means that it is not known.
+// string. If it stood in one, a quote right behind it would end that string, and
+// no letter follows an end; a quote right before it would begin the string, and
+// no letter comes before a beginning. False means that it is not known.
 func structural(d []byte, at int) bool {
-	if d[at] == '{' { // {"a or a":{
-		return at+2 < len(d) && d[at+1] == '"' && word(d[at+2]) ||
-			at >= 3 && d[at-1] == ':' && d[at-2] == '"' && word(d[at-3])
+	if d[at] == '{' { // {"a or a":{, also with a space before it
+		if at+2 < len(d) && d[at+1] == '"' && word(d[at+2]) {
+			return true
+		}
+		if at > 0 && d[at-1] == ' ' {
+			at--
+		}
+		return at >= 3 && d[at-1] == ':' && d[at-2] == '"' && word(d[at-3])
 	}
 	if at >= 2 && d[at-1] == '"' && word(d[at-2]) { // a"}
 		return true

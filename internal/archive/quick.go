@@ -17,8 +17,10 @@ var layouts = [...]layout{
 // behind a colon or a bracket none can begin the next record; behind a comma one
 // does if as many braces have closed as were opened.
 //
-// Closing braces in strings are counted as well. They can make a record end early, with an
-// object of a list in it; then what follows is no record, and is found to be none.
+// Closing braces in strings are counted as well. They can make a record end
+// early, before an object of a list in it. What begins there is handed over
+// unless that object is a record by itself, and then found to be none. The
+// record's own header comes before, so none is hidden like this.
 //
 // If not ok, begin has to look; more of d is needed first where end is -1.
 func (l *layout) quick(d []byte) (end int, h head, ok bool) {

@@ -24,9 +24,9 @@ var ErrSeveral = errors.New("several values behind each other")
 var ErrOdd = errors.New("not laid out as AWS writes files")
 
 const (
-	window  = 64 << 10 // two of the inflater's own, or it would deliver by bits
+	window  = 64 << 10 // at first; twice what is unpacked at a time
 	maxUnit = trail.MaxRecord
-	atOnce  = 1 << 20 // files up to this size are unpacked from memory, which is faster
+	atOnce  = 1 << 20 // so much of a file is read at once; what fits is unpacked faster
 )
 
 // Scanner finds in a file the deliveries that can matter. It holds one window
@@ -35,9 +35,10 @@ const (
 type Scanner struct {
 	// Guard says whether calls on the services of Relatch's own resources can matter.
 	Guard bool
-	// Lines says that lines are to be counted.
+	// Lines says that lines are to be counted, which ErrSeveral asks for.
 	Lines bool
-	// Until is up to when Passed.Early counts; zero: without end.
+	// Until parts what is passed over: early is up to it, late is behind it. Zero:
+	// all is early.
 	Until time.Time
 
 	packed []byte // the beginning of the file
@@ -154,13 +155,14 @@ func (s *span) passed() (Passed, error) {
 // is also told the eventTime of the delivery before, zero if there is none, and
 // returns the one of its own. Raw is valid until take returns.
 //
-// What is passed over is a record whose eventSource, eventName and eventTime
-// stand plain at its own depth and which trail.Sift finds to be irrelevant; only
-// where records begin and end and these three are read of it. So a fault elsewhere
-// in it does not show. Everything else is handed over.
+// Passed over is a record whose eventSource, eventName and eventTime stand plain,
+// without escapes, at its own depth, and which trail.Sift finds irrelevant by
+// them. Nothing else is read of it, so a fault elsewhere in it does not show. The
+// words may stand anywhere else in it, they decide nothing. Whatever is JSON and
+// no such record is handed over.
 //
-// The error is ErrSeveral, ErrOdd, or the reader's. With an error, nothing of what was
-// handed over counts.
+// The error is ErrSeveral, ErrOdd, or the reader's. With an error, nothing of what
+// was handed over counts.
 func (s *Scanner) Scan(r io.Reader, take func(u trail.Unit, before time.Time) (at time.Time)) (early, late Passed, err error) {
 	if err = s.open(r); err == nil {
 		err = s.all(take)
@@ -336,7 +338,7 @@ func (s *Scanner) list(name string, take func(trail.Unit, time.Time) time.Time) 
 		var raw []byte
 		end, h, ok := l.quick(s.buf[s.at:s.end])
 		if end < 0 && s.end-s.at < window/4 && s.err == nil { // most of it is still to come
-			if err = s.more(); err != nil && !errors.Is(err, io.EOF) {
+			if err = s.more(); err != nil {
 				return err
 			}
 			end, h, ok = l.quick(s.buf[s.at:s.end])
