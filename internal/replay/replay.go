@@ -62,13 +62,18 @@ type Result struct {
 	Account *account.Account
 }
 
-// Run replays the scenario. The error is the context's, or the worker's if
+// Run replays the scenario. The error is the context's, which comes with the
+// result up to then, or the worker's if
 // something was put between it and the account; or the sums do not add up, which
 // cannot happen.
 func Run(ctx context.Context, s Scenario, o Options) (Result, error) {
 	r := newRun(s, o)
-	if err := r.all(ctx); err != nil {
+	if err := r.all(ctx); err != nil && ctx.Err() == nil {
 		return Result{}, fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), err)
+	}
+	if ctx.Err() != nil {
+		r.leave()
+		return r.result(), fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), ctx.Err())
 	}
 	result := r.result()
 	if !result.Summary.Balanced() {
@@ -220,7 +225,7 @@ func (r *run) all(ctx context.Context) error {
 			next, r.everybody = r.tick(), true
 		}
 		if !r.Until.IsZero() && next.After(r.Until) {
-			r.left = len(r.deliveries)
+			r.leave()
 			return nil
 		}
 		r.now = later(next, r.now)
@@ -230,6 +235,13 @@ func (r *run) all(ctx context.Context) error {
 		if last && !r.everybody && r.ahead().IsZero() && r.known.next().IsZero() {
 			return nil
 		}
+	}
+}
+
+// leave counts the deliveries that are left out.
+func (r *run) leave() {
+	for _, d := range r.deliveries {
+		r.left += 1 + d.Others
 	}
 }
 
