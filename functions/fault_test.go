@@ -109,7 +109,7 @@ func (s *story) play(t *testing.T, spoiled map[int]faulttest.Kind) ended {
 	open := func() (*cloud.Cloud, *worker.Worker) {
 		c := cloud.Open(s.config(t), settings, now)
 		w := worker.New(settings.House(), c.Ports, now)
-		w.Together = cloud.Together
+		w.Together = worker.Together
 		return c, w
 	}
 	said := telemetry.New(telemetry.NewLogger(io.Discard), "test", now)

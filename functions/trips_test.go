@@ -139,7 +139,7 @@ func newProcess(t *testing.T, a *wiretest.Account) *process {
 	c := cloud.Open(sdk, settings, now)
 	p.ledger = c.Ledger
 	w := worker.New(settings.House(), c.Ports, now)
-	w.Together = cloud.Together
+	w.Together = worker.Together
 	ready := c.Ready(t.Context())
 	if err := ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func newProcess(t *testing.T, a *wiretest.Account) *process {
 	log := telemetry.New(telemetry.NewLogger(io.Discard), "test", now)
 	p.audit.Worker, p.audit.Evidence, p.audit.Ready, p.audit.Telemetry = w, c.Evidence, ready, log
 	p.reenable.Worker, p.reenable.Evidence, p.reenable.Ready, p.reenable.Telemetry = w.WithWriter(c.Writer), c.Evidence, ready, log
-	p.reenable.Worker.Together = cloud.Together
+	p.reenable.Worker.Together = worker.Together
 	p.sweep.Worker, p.sweep.Bookmarks, p.sweep.Ready, p.sweep.Telemetry = w, c.Ledger, ready, log
 	return p
 }

@@ -29,7 +29,7 @@ func main() {
 	}
 	c := cloud.Open(account, settings, time.Now)
 	w := worker.New(settings.House(), c.Ports, time.Now)
-	w.Together = cloud.Together
+	w.Together = worker.Together
 	audit := invoke.Audit{Function: invoke.Function{
 		Worker: w, Evidence: c.Evidence, Ready: c.Ready(ctx),
 		Telemetry: telemetry.New(telemetry.NewLogger(os.Stdout), "audit", time.Now),

@@ -140,6 +140,8 @@ type Standing struct {
 	Journal string `json:"journal"`
 	// Version is the ledger's optimistic lock; 0 means that nothing is stored.
 	Version int `json:"version"`
+	// At is when it became this version, by the clock of whoever wrote it.
+	At time.Time `json:"at,omitzero"`
 	// Entries counts the journal's entries and Head is the last one's hash.
 	Entries int    `json:"entries,omitempty"`
 	Head    string `json:"head,omitempty"`

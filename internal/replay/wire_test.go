@@ -116,7 +116,7 @@ func (w *wire) run(s Scenario, spoiled map[int]faulttest.Kind) (Result, error) {
 	w.t.Helper()
 	w.begin(s)
 	result, err := Run(w.t.Context(), s, Options{
-		Together: cloud.Together,
+		Together: worker.Together,
 		Ports: func(p worker.Ports, now func() time.Time) worker.Ports {
 			w.memory = p.Users.(*account.Account) //nolint:errcheck // it is what Run has
 			w.tested, w.plain = w.open(w.faults, now), w.open(w.names, now)
