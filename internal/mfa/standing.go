@@ -209,6 +209,16 @@ func (s *Standing) DueAt() time.Time {
 	return at
 }
 
+// OnlyPosture reports whether the standing is Open for nothing but the posture.
+func (s *Standing) OnlyPosture() bool {
+	if !s.Posture {
+		return false
+	}
+	rest := *s
+	rest.Posture = false
+	return !rest.Open()
+}
+
 // UserJournal names the journal of a user.
 func UserJournal(pool PoolID, sub Sub) string { return "user/" + string(pool) + "/" + string(sub) }
 
