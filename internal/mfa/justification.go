@@ -73,9 +73,12 @@ type Match struct {
 	// ID names the justification that counts, or the one that failed the
 	// fewest rules; empty if there is none.
 	ID string `json:"id,omitempty"`
-	// Failed are the rules it failed. None: the override is justified.
-	Failed []Rule `json:"failed,omitempty"`
-	Cause  Cause  `json:"cause,omitempty"`
+	// Failed are the rules it failed, and Why says each of them in words. None:
+	// the override is justified.
+	Failed []Rule   `json:"failed,omitempty"`
+	Why    []string `json:"why,omitempty"`
+	Cause  Cause    `json:"cause,omitempty"`
+	Ticket string   `json:"ticket,omitempty"`
 }
 
 // Justified reports whether every rule is met.
@@ -96,13 +99,15 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	if actor.Type == Self {
 		best.Failed = []Rule{RuleSelfService}
 	}
-	spent := 0
+	f := Facts{Policy: p, Actor: actor, At: at}
 	for _, o := range past {
 		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
-			spent++
+			if f.Spent++; f.Since.IsZero() || o.OpenedAt.Before(f.Since) {
+				f.Since = o.OpenedAt
+			}
 		}
 	}
-	approval := p.RequireApprover || spent >= p.Budget
+	approval := p.RequireApprover || f.Spent >= p.Budget
 	for _, j := range all {
 		var failed []Rule
 		fails := func(rule Rule, yes bool) {
@@ -118,8 +123,12 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		fails(RuleUsed, usedBy(past, j.ID) != nil || j.TicketOf != nil)
 		fails(RuleApprover, approval && !independent(j, actor, u))
 		if best.ID == "" || len(failed) < len(best.Failed) {
-			best = Match{ID: j.ID, Failed: failed, Cause: j.Cause}
+			best, f.Justification = Match{ID: j.ID, Failed: failed, Cause: j.Cause, Ticket: j.Ticket}, j
 		}
+	}
+	f.Used = usedBy(past, best.ID)
+	for _, rule := range best.Failed {
+		best.Why = append(best.Why, rule.Says(f))
 	}
 	return best
 }

@@ -1,0 +1,108 @@
+package mfa
+
+import (
+	"fmt"
+	"time"
+)
+
+// Facts are what is known about a justification that fails a rule. What is zero
+// is not known, and not said.
+type Facts struct {
+	Justification Justification
+	Policy        Policy
+	Actor         Actor     // who switched MFA off
+	At            time.Time // when
+	Used          *Past     // what the justification was used for
+	// Spent are the user's other overrides in the policy's BudgetSpan, and Since
+	// is when the first of them opened.
+	Spent int
+	Since time.Time
+}
+
+// Says tells the failure of the rule in words: those of records, alerts, the
+// function override and the command. They may quote the ticket, and name the
+// author and the approver, but never the reason, the user or another user.
+func (r Rule) Says(f Facts) string {
+	j, p := f.Justification, f.Policy
+	switch r {
+	case RuleMissing:
+		return "nobody gave a reason"
+	case RuleSelfService:
+		return "users cannot justify a disable of their own"
+	case RuleAuthor:
+		return f.author()
+	case RuleTooShort:
+		if !p.Valid() {
+			return "the reason is too short"
+		}
+		return fmt.Sprintf("the reason has fewer than %d characters", p.MinLength)
+	case RuleBoilerplate:
+		return "the reason says nothing about this case"
+	case RuleTicket:
+		if p.TicketPattern == nil {
+			return "the ticket has not the form that the policy asks for"
+		}
+		return fmt.Sprintf("the ticket does not match %s", p.TicketPattern)
+	case RuleTooEarly:
+		if f.At.IsZero() {
+			return "it was written too long before MFA was switched off"
+		}
+		return fmt.Sprintf("it was written on %s, more than %d h before MFA was switched off", minute(j.At), int(p.Before.Hours()))
+	case RuleTooLate:
+		if f.At.IsZero() {
+			return "it was written too long after MFA was switched off"
+		}
+		return fmt.Sprintf("it was written on %s, more than %d min after MFA was switched off", minute(j.At), int(p.Late.Minutes()))
+	case RuleUsed:
+		return f.used()
+	case RuleApprover:
+		return f.approver()
+	default:
+		return string(r)
+	}
+}
+
+func (f Facts) author() string {
+	author, actor := Actor{ARN: f.Justification.Author}.Name(), f.Actor.Name()
+	switch {
+	case author == "":
+		return "it was written by somebody other than who switched MFA off"
+	case actor == "":
+		return fmt.Sprintf("it was written by %s, and nobody knows who switched MFA off", author)
+	default:
+		return fmt.Sprintf("it was written by %s, but %s switched MFA off", author, actor)
+	}
+}
+
+func (f Facts) used() string {
+	j := f.Justification
+	switch {
+	case j.TicketOf != nil:
+		return fmt.Sprintf("ticket %s was used on %s for another user", j.Ticket, j.TicketOf.At.UTC().Format(time.DateOnly))
+	case f.Used != nil:
+		return fmt.Sprintf("%s justified override %s of %s", j.ID, f.Used.ID, f.Used.OpenedAt.UTC().Format(time.DateOnly))
+	default:
+		return "the justification or its ticket was used before"
+	}
+}
+
+func (f Facts) approver() string {
+	p := f.Policy
+	text := "it needs an approver who is neither its author nor the user"
+	if name := (Actor{ARN: f.Justification.Approver}).Name(); name != "" {
+		text += ", not " + name
+	}
+	days := int(p.BudgetSpan.Hours() / 24)
+	switch {
+	case !p.Valid():
+		return text
+	case f.Spent >= p.Budget && f.Spent > 0:
+		return fmt.Sprintf("%s: %d of %d overrides in %d days are used, the first on %s", text, f.Spent, p.Budget, days, f.Since.UTC().Format(time.DateOnly))
+	case p.RequireApprover:
+		return text + ": the policy asks for one"
+	default:
+		return text + ": the policy allows no override without one"
+	}
+}
+
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }
