@@ -276,6 +276,9 @@ func (w words) headline() string {
 		if o := w.override(); o == nil && len(w.s.User.Factors) > 0 {
 			return fmt.Sprintf("%s can sign in with %s alone, which the role does not allow", user, Names(w.s.User.Factors))
 		}
+		if w.s.User.Found && !w.s.User.Enabled {
+			return user + " is disabled and has no MFA; " + w.because()
+		}
 		return user + " can sign in without MFA; " + w.because()
 	case mfa.OverrideRepeated:
 		return fmt.Sprintf("%s: MFA switched off again while an override is open, by %s", user, by(w.c.Actor))
@@ -320,7 +323,10 @@ func (w words) changer() string {
 // because says who left the user without MFA, and whether that was justified.
 func (w words) because() string {
 	o := w.override()
-	if o == nil {
+	switch {
+	case o == nil && w.s.Standing.EverHeld:
+		return "a required role, and no authenticator app is on"
+	case o == nil:
 		return "a required role, and no authenticator app was ever enrolled"
 	}
 	if o.Disables == 0 {
@@ -375,7 +381,10 @@ func (w words) resolved() string {
 	if w.d.Override != nil {
 		return w.user() + " has MFA again"
 	}
-	return w.user() + " no longer holds a role that requires MFA, or has MFA again"
+	if len(w.p.Requires(w.s.User.Roles)) == 0 {
+		return w.user() + " no longer holds a role that requires MFA"
+	}
+	return w.user() + " has MFA now"
 }
 
 func (w words) happened() string {
@@ -467,17 +476,31 @@ func (w words) next() string {
 	case w.a.Kind == mfa.MassDisable:
 		return "Each user's MFA comes on again at the user's own deadline."
 	case w.a.Kind == mfa.FactorSwapped && w.a.Severity != mfa.Info:
-		return "Nothing by itself: a person must look."
+		return "Nothing: a person must look."
 	case w.a.Kind == mfa.RequiredRoleWithoutMFA && o == nil && w.a.Severity == mfa.Warning && !w.s.House.Observe:
 		return fmt.Sprintf("Resolves when the user has enrolled. Critical after %s.", Span(mfa.CriticalAfter))
+	case w.a.Kind == mfa.PoolWeakened:
+		return "Resolves when it is put back."
+	case w.a.Kind == mfa.GuardTampered && w.a.Severity != mfa.Info:
+		return "Nothing: a person must look."
+	case w.a.Kind == mfa.PolicyInvalid:
+		return "Resolves when the record can be read and used."
+	case w.a.Kind == mfa.PolicyWeakened:
+		return "It holds now."
 	case o == nil, w.closed():
 		return ""
 	case o.Unrestorable:
-		return "Nothing by itself: open until the user enrols. Relatch looks at every sweep."
+		return "Nothing: open until the user enrols. Relatch looks at every sweep."
 	case w.s.House.Observe:
-		return fmt.Sprintf("Nothing: Relatch only observes. It would end this %s.", w.when(o.Deadline))
+		would := "would end"
+		if !o.Deadline.After(w.now) {
+			would = "would have ended"
+		}
+		return fmt.Sprintf("Nothing: Relatch only observes. It %s this %s.", would, w.when(o.Deadline))
+	case w.a.Kind == mfa.OverrideOverdue:
+		return "Relatch tries again at every sweep."
 	case !o.Deadline.After(w.now):
-		return "Relatch tries at every sweep."
+		return "Its time is over: Relatch ends it now, or else at the next sweep."
 	case len(o.Restorable()) == 0:
 		return fmt.Sprintf("%s Relatch tries, but what %s needs was deleted: open until the user enrols.", w.when(o.Deadline), Names(o.Taken))
 	}
@@ -492,19 +515,30 @@ func (w words) next() string {
 		text += ", then this resolves"
 	}
 	text += "."
-	if until, quieter := w.justifiable(); quieter != "" {
+	switch until, quieter := w.justifiable(); {
+	case quieter == "":
+	case w.unapproved():
+		text += fmt.Sprintf(" Approved: becomes %s.", quieter)
+	case until.After(w.now):
 		text += fmt.Sprintf(" Justified by %s: becomes %s.", w.when(until), quieter)
 	}
 	return text
 }
 
-// justifiable is until when a justification lowers the alert, and to what; ""
-// if none does.
+// unapproved reports whether all that the override's justification lacks is an
+// approver, who may come late.
+func (w words) unapproved() bool {
+	failed := w.override().Match.Failed
+	return len(failed) == 1 && failed[0] == mfa.RuleApprover
+}
+
+// justifiable is until when a justification can be written, and to what it lowers
+// the alert; "" if to nothing.
 func (w words) justifiable() (time.Time, string) {
 	o := w.override()
 	until := o.OpenedAt.Add(w.p.Late)
 	switch {
-	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self, !until.After(w.now):
+	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self:
 		return until, ""
 	case o.Repeated, o.Overdue, o.Unrestorable, o.Rank >= mfa.MassUsers:
 		return until, ""
@@ -545,7 +579,7 @@ func (w words) todo() []string {
 		}
 		return []string{"ask " + who, "not meant: put it back, then revoke that session"}
 	case mfa.PolicyInvalid, mfa.PolicyWeakened:
-		return []string{"look at the record mfa.required_roles and who changed it"}
+		return []string{"find out who changed the record mfa.required_roles, and ask", "not meant: put it back"}
 	case mfa.UnreadableEvent:
 		return []string{"read it in the dead-letter queue: what could not be read may be a disable"}
 	case mfa.PostureGap:
@@ -554,7 +588,7 @@ func (w words) todo() []string {
 	}
 	switch {
 	case o == nil && !w.closed():
-		return []string{"have the user enrol"}
+		return []string{"have the user enrol", "until then: disable the user, or take the role away"}
 	case w.closed():
 		return []string{"ask " + who}
 	case w.a.Kind == mfa.OverrideOverdue && w.s.House.Observe:
@@ -572,13 +606,18 @@ func (w words) asked(o *mfa.Override) []string {
 	case o.Disables == 0:
 		steps[0] = "find in CloudTrail who did it, and ask"
 	case o.Actor.Type == mfa.Self:
-		steps[0] = "ask the user, but not by mail"
+		steps[0] = "ask the user, over another channel"
 	}
-	until, _ := w.justifiable()
-	switch {
+	switch until, _ := w.justifiable(); {
 	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self:
+	case w.unapproved():
+		steps = append(steps, "meant: somebody else than its author and the user runs relatch approve "+plain(o.Match.ID))
 	case until.After(w.now):
-		steps = append(steps, fmt.Sprintf("meant: by %s %s runs relatch justify %s --reason … --ticket …", w.when(until), session(o.Actor), o.ID))
+		step := fmt.Sprintf("meant: by %s %s runs relatch justify %s --reason … --ticket …", w.when(until), session(o.Actor), o.ID)
+		if w.s.Standing.NeedsApprover(o.OpenedAt, w.p) {
+			step += ", and somebody else relatch approve"
+		}
+		steps = append(steps, step)
 	default:
 		steps = append(steps, "meant: too late to justify, let it end by itself")
 	}
@@ -598,7 +637,12 @@ func (w words) asked(o *mfa.Override) []string {
 
 // before is what to do before the deadline.
 func (w words) before(o *mfa.Override) []string {
-	switch on := o.Restorable(); {
+	on := o.Restorable()
+	old := "whether what they need for it is at hand"
+	if slices.Contains(on, mfa.TOTP) && !o.Verified {
+		old = "whether the old phone is at hand"
+	}
+	switch {
 	case w.s.House.Observe:
 		return []string{"no longer needed: " + w.byHand(o)}
 	case len(on) == 0:
@@ -606,7 +650,7 @@ func (w words) before(o *mfa.Override) []string {
 	case o.Match.Cause == mfa.LostDevice && !o.Verified:
 		return []string{"have the user enrol a new phone before then", "too late: relatch override USER --lost-device deletes the old token, so that the user can enrol a new one"}
 	default:
-		return []string{"ask the user whether that works again", "it does not: have the user enrol anew before then"}
+		return []string{"ask the user " + old, "it is not: have the user enrol a new one before then"}
 	}
 }
 

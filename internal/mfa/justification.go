@@ -100,13 +100,7 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		best.Failed = []Rule{RuleSelfService}
 	}
 	f := Facts{Policy: p, Actor: actor, At: at}
-	for _, o := range past {
-		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
-			if f.Spent++; f.Since.IsZero() || o.OpenedAt.Before(f.Since) {
-				f.Since = o.OpenedAt
-			}
-		}
-	}
+	f.Spent, f.Since = spent(past, at, p)
 	approval := p.RequireApprover || f.Spent >= p.Budget
 	for _, j := range all {
 		var failed []Rule
@@ -131,6 +125,26 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		best.Why = append(best.Why, rule.Says(f))
 	}
 	return best
+}
+
+// spent counts the overrides that a disable at the time finds in the policy's
+// BudgetSpan, and says when the first of them opened.
+func spent(past []Past, at time.Time, p Policy) (n int, since time.Time) {
+	for _, o := range past {
+		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
+			if n++; since.IsZero() || o.OpenedAt.Before(since) {
+				since = o.OpenedAt
+			}
+		}
+	}
+	return n, since
+}
+
+// NeedsApprover reports whether a disable at the time is only justified with an
+// approver: the policy asks for one, or the user's budget is used up.
+func (s Standing) NeedsApprover(at time.Time, p Policy) bool {
+	n, _ := spent(s.Past, at, p)
+	return p.RequireApprover || n >= p.Budget
 }
 
 // Check returns the rules that the justification fails by its text alone,

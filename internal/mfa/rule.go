@@ -45,14 +45,14 @@ func (r Rule) Says(f Facts) string {
 		return fmt.Sprintf("the ticket does not match %s", p.TicketPattern)
 	case RuleTooEarly:
 		if f.At.IsZero() {
-			return "it was written too long before MFA was switched off"
+			return "the justification was written too long before MFA was switched off"
 		}
-		return fmt.Sprintf("it was written on %s, more than %d h before MFA was switched off", minute(j.At), int(p.Before.Hours()))
+		return fmt.Sprintf("the justification was written on %s, more than %d h before MFA was switched off", minute(j.At), int(p.Before.Hours()))
 	case RuleTooLate:
 		if f.At.IsZero() {
-			return "it was written too long after MFA was switched off"
+			return "the justification was written too long after MFA was switched off"
 		}
-		return fmt.Sprintf("it was written on %s, more than %d min after MFA was switched off", minute(j.At), int(p.Late.Minutes()))
+		return fmt.Sprintf("the justification was written on %s, more than %d min after MFA was switched off", minute(j.At), int(p.Late.Minutes()))
 	case RuleUsed:
 		return f.used()
 	case RuleApprover:
@@ -66,11 +66,11 @@ func (f Facts) author() string {
 	author, actor := Actor{ARN: f.Justification.Author}.Name(), f.Actor.Name()
 	switch {
 	case author == "":
-		return "it was written by somebody other than who switched MFA off"
+		return "the justification was written by somebody other than who switched MFA off"
 	case actor == "":
-		return fmt.Sprintf("it was written by %s, and nobody knows who switched MFA off", author)
+		return fmt.Sprintf("the justification was written by %s, and nobody knows who switched MFA off", author)
 	default:
-		return fmt.Sprintf("it was written by %s, but %s switched MFA off", author, actor)
+		return fmt.Sprintf("the justification was written by %s, but %s switched MFA off", author, actor)
 	}
 }
 
@@ -80,7 +80,7 @@ func (f Facts) used() string {
 	case j.TicketOf != nil:
 		return fmt.Sprintf("ticket %s was used on %s for another user", j.Ticket, j.TicketOf.At.UTC().Format(time.DateOnly))
 	case f.Used != nil:
-		return fmt.Sprintf("%s justified override %s of %s", j.ID, f.Used.ID, f.Used.OpenedAt.UTC().Format(time.DateOnly))
+		return fmt.Sprintf("%s has justified override %s of %s already", j.ID, f.Used.ID, f.Used.OpenedAt.UTC().Format(time.DateOnly))
 	default:
 		return "the justification or its ticket was used before"
 	}
@@ -88,7 +88,7 @@ func (f Facts) used() string {
 
 func (f Facts) approver() string {
 	p := f.Policy
-	text := "it needs an approver who is neither its author nor the user"
+	text := "the justification needs an approver who is neither its author nor the user"
 	if name := (Actor{ARN: f.Justification.Approver}).Name(); name != "" {
 		text += ", not " + name
 	}
