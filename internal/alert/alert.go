@@ -346,9 +346,9 @@ func (w words) outlook(when string) string {
 	totp := slices.Contains(on, mfa.TOTP)
 	switch {
 	case len(on) == 0 && !w.s.Pool.PreToken:
-		return fmt.Sprintf("%s has nothing to go on with%s, no factor: sign-in stays open", Names(o.Taken), when)
-	case len(on) == 0: // whose trigger that is, and what it says, is not known
-		return fmt.Sprintf("%s has nothing to go on with%s, no factor: sign-in stays blocked or open, as the pre token trigger says", Names(o.Taken), when)
+		return fmt.Sprintf("%s cannot go on%s, no factor: sign-in stays open", Names(o.Taken), when)
+	case len(on) == 0: // whose trigger that is, and whether it blocks, is not known
+		return fmt.Sprintf("%s cannot go on%s, no factor: sign-in stays blocked or open", Names(o.Taken), when)
 	case w.s.House.Observe:
 		return fmt.Sprintf("%s would go on%s; Relatch only observes", Names(on), when)
 	case totp && o.Verified:

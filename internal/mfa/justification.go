@@ -100,7 +100,7 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		best.Failed = []Rule{RuleSelfService}
 	}
 	f := Facts{Policy: p, Actor: actor, At: at}
-	f.Spent, f.Since = spent(past, at, p)
+	f.Spent, f.Since = inBudget(past, at, p)
 	approval := p.RequireApprover || f.Spent >= p.Budget
 	for _, j := range all {
 		var failed []Rule
@@ -127,9 +127,9 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	return best
 }
 
-// spent counts the overrides that a disable at the time finds in the policy's
+// inBudget counts the overrides that a disable at the time finds in the policy's
 // BudgetSpan, and says when the first of them opened.
-func spent(past []Past, at time.Time, p Policy) (n int, since time.Time) {
+func inBudget(past []Past, at time.Time, p Policy) (n int, since time.Time) {
 	for _, o := range past {
 		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
 			if n++; since.IsZero() || o.OpenedAt.Before(since) {
@@ -143,7 +143,7 @@ func spent(past []Past, at time.Time, p Policy) (n int, since time.Time) {
 // NeedsApprover reports whether a disable at the time is only justified with an
 // approver: the policy asks for one, or the user's budget is used up.
 func (s Standing) NeedsApprover(at time.Time, p Policy) bool {
-	n, _ := spent(s.Past, at, p)
+	n, _ := inBudget(s.Past, at, p)
 	return p.RequireApprover || n >= p.Budget
 }
 

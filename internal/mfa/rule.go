@@ -20,8 +20,9 @@ type Facts struct {
 }
 
 // Says tells the failure of the rule in words: those of records, alerts, the
-// function override and the command. They may quote the ticket, and name the
-// author and the approver, but never the reason, the user or another user.
+// function override and the command. They may have the ticket and the actor's
+// name, but neither the reason nor the name of anybody else: the author or the
+// approver may be the user.
 func (r Rule) Says(f Facts) string {
 	j, p := f.Justification, f.Policy
 	switch r {
@@ -63,15 +64,10 @@ func (r Rule) Says(f Facts) string {
 }
 
 func (f Facts) author() string {
-	author, actor := Actor{ARN: f.Justification.Author}.Name(), f.Actor.Name()
-	switch {
-	case author == "":
-		return "the justification was written by somebody other than who switched MFA off"
-	case actor == "":
-		return fmt.Sprintf("the justification was written by %s, and nobody knows who switched MFA off", author)
-	default:
-		return fmt.Sprintf("the justification was written by %s, but %s switched MFA off", author, actor)
+	if name := f.Actor.Name(); name != "" {
+		return fmt.Sprintf("the justification was not written by %s, who switched MFA off", name)
 	}
+	return "the justification was not written by whoever switched MFA off"
 }
 
 func (f Facts) used() string {
@@ -89,9 +85,6 @@ func (f Facts) used() string {
 func (f Facts) approver() string {
 	p := f.Policy
 	text := "the justification needs an approver who is neither its author nor the user"
-	if name := (Actor{ARN: f.Justification.Approver}).Name(); name != "" {
-		text += ", not " + name
-	}
 	days := int(p.BudgetSpan.Hours() / 24)
 	switch {
 	case !p.Valid():
