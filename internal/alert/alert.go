@@ -121,8 +121,8 @@ type words struct {
 
 func (w words) alert() Alert {
 	out := Alert{
-		Schema: Schema, Alert: w.a, Audience: []Audience{OnCall}, Title: clip(w.title(), maxTitle),
-		WhatHappened: w.happened(), Who: w.who(), WhatHappensNext: w.next(), WhatToDo: w.todo(),
+		Schema: Schema, Alert: w.a, Audience: []Audience{OnCall}, Title: clip(plain(w.title()), maxTitle),
+		WhatHappened: plain(w.happened()), Who: plain(w.who()), WhatHappensNext: plain(w.next()),
 		SourceIP: w.c.Source, Claims: w.c.Claims, Override: w.d.Override,
 		EventID: w.c.EventID, EventTime: w.c.At, Account: w.c.Account, Region: w.c.Region,
 		Runbook: "README.md#" + strings.ReplaceAll(string(w.a.Kind), "_", "-"),
@@ -141,6 +141,9 @@ func (w words) alert() Alert {
 	}
 	if actor := w.actor(); actor.Type != "" {
 		out.Actor = &Actor{ARN: actor.ARN, Name: Who(actor), Type: actor.Type, SourceIdentity: actor.SourceIdentity}
+	}
+	for _, step := range w.todo() {
+		out.WhatToDo = append(out.WhatToDo, plain(step))
 	}
 	out.Justification = w.justification(out.Override)
 	out.Text = out.Plain()
@@ -267,7 +270,7 @@ func (w words) title() string {
 }
 
 func (w words) headline() string {
-	user, pool, problem := w.user(), plain(string(w.c.Pool)), plain(w.d.Problem)
+	user, pool, problem := w.user(), w.c.Pool, w.d.Problem
 	if w.a.State == mfa.StateResolved {
 		return w.resolved()
 	}
@@ -365,9 +368,9 @@ func (w words) outlook(when string) string {
 func (w words) resolved() string {
 	switch w.a.Kind {
 	case mfa.PostureGap:
-		return "every user with a required role has MFA in pool " + plain(string(w.c.Pool))
+		return "every user with a required role has MFA in pool " + string(w.c.Pool)
 	case mfa.PoolWeakened:
-		return fmt.Sprintf("pool %s is as it was", plain(string(w.c.Pool)))
+		return fmt.Sprintf("pool %s is as it was", w.c.Pool)
 	case mfa.PolicyInvalid:
 		return "the MFA policy can be used again"
 	default:
@@ -388,7 +391,7 @@ func (w words) resolved() string {
 }
 
 func (w words) happened() string {
-	o, problem := w.override(), plain(w.d.Problem)
+	o, problem := w.override(), w.d.Problem
 	var text string
 	switch {
 	case w.a.Kind == mfa.GuardTampered: // whose problem names the call
@@ -398,12 +401,12 @@ func (w words) happened() string {
 	case w.a.Kind == mfa.UnreadableEvent:
 		text = clock(w.now) + " a delivery came"
 	case w.c.EventName != "":
-		text = clock(w.c.At) + " " + plain(w.c.EventName)
+		text = clock(w.c.At) + " " + w.c.EventName
 		if w.c.Pool != "" {
-			text += ", pool " + plain(string(w.c.Pool))
+			text += ", pool " + string(w.c.Pool)
 		}
 	case o != nil:
-		text = fmt.Sprintf("%s %s off, pool %s; %s ", clock(o.OpenedAt), Names(o.Taken), plain(string(w.c.Pool)), clock(w.now))
+		text = fmt.Sprintf("%s %s off, pool %s; %s ", clock(o.OpenedAt), Names(o.Taken), w.c.Pool, clock(w.now))
 		if w.closed() && w.s.User.Found {
 			text += "on again"
 		} else {
@@ -412,8 +415,8 @@ func (w words) happened() string {
 	default:
 		text = clock(w.now) + " Relatch looked"
 	}
-	if name := w.username(); length(name) > userShown && w.a.Kind != mfa.MassDisable {
-		text += ", user " + plain(name)
+	if name := plain(w.username()); length(name) > userShown && w.a.Kind != mfa.MassDisable {
+		text += ", user " + name
 	}
 	if problem != "" {
 		text += ": " + problem
@@ -424,7 +427,7 @@ func (w words) happened() string {
 // who says by whom, from where and with which claims.
 func (w words) who() string {
 	a := w.actor()
-	text := plain(a.ARN[strings.LastIndexByte(a.ARN, ':')+1:])
+	text := a.ARN[strings.LastIndexByte(a.ARN, ':')+1:]
 	switch {
 	case a.Type == "" && w.override() == nil:
 		return ""
@@ -432,14 +435,14 @@ func (w words) who() string {
 		text = by(a)
 	}
 	if a.SourceIdentity != "" {
-		text += ", source identity " + plain(a.SourceIdentity)
+		text += ", source identity " + a.SourceIdentity
 	}
 	if w.c.Kind.Delivered() && w.c.Source != "" {
-		text += " from " + plain(w.c.Source)
+		text += " from " + w.c.Source
 	}
 	claims := make([]string, len(w.c.Claims))
 	for i, ticket := range w.c.Claims {
-		claims[i] = plain(ticket) + " (" + w.claim(ticket) + ")"
+		claims[i] = ticket + " (" + w.claim(ticket) + ")"
 	}
 	if len(claims) > 0 {
 		text += "; claims " + strings.Join(claims, ", ")
@@ -611,7 +614,7 @@ func (w words) asked(o *mfa.Override) []string {
 	switch until, _ := w.justifiable(); {
 	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self:
 	case w.unapproved():
-		steps = append(steps, "meant: somebody else than its author and the user runs relatch approve "+plain(o.Match.ID))
+		steps = append(steps, "meant: somebody else than its author and the user runs relatch approve "+o.Match.ID)
 	case until.After(w.now):
 		step := fmt.Sprintf("meant: by %s %s runs relatch justify %s --reason … --ticket …", w.when(until), session(o.Actor), o.ID)
 		if w.s.Standing.NeedsApprover(o.OpenedAt, w.p) {
@@ -674,7 +677,10 @@ func (w words) opener() string {
 // session is the last part of the actor's name: what people call a person.
 func session(a mfa.Actor) string {
 	name := by(a)
-	return name[strings.LastIndexByte(name, '/')+1:]
+	if _, last, ok := strings.Cut(name, "/"); ok && last != "" {
+		return last
+	}
+	return name
 }
 
 func clock(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05Z") }

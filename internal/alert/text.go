@@ -99,9 +99,9 @@ var marks = strings.NewReplacer("<", "‹", ">", "›", `"`, "'", "`", "'", `\`,
 func plain(text string) string {
 	text = strings.Map(func(r rune) rune {
 		switch {
-		case unicode.IsSpace(r), unicode.In(r, unicode.Zl, unicode.Zp):
+		case unicode.IsSpace(r):
 			return ' '
-		case unicode.IsControl(r), unicode.In(r, unicode.Cf, unicode.Co), r == utf8.RuneError:
+		case !unicode.IsPrint(r), unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r): // the latter look like spaces
 			return -1
 		default:
 			return r
