@@ -308,7 +308,7 @@ func (w words) headline() string {
 	case mfa.BriefOverride:
 		return fmt.Sprintf("%s had no MFA for a while; %s switched it off, and it was on again when Relatch looked", user, by(w.c.Actor))
 	case mfa.DeadlineNear:
-		return user + ": " + w.outlook(" in "+Span(w.override().Deadline.Sub(w.now)))
+		return user + ": " + w.outlook(w.override())
 	case mfa.LockedOutLikely:
 		return user + " has MFA again with a device declared lost; cannot sign in until a new one is enrolled"
 	}
@@ -342,26 +342,25 @@ func (w words) because() string {
 	return text
 }
 
-// outlook says what the deadline brings, and when: "TOTP goes on in 4 h with the old phone".
-func (w words) outlook(when string) string {
-	o := w.override()
-	on := o.Restorable()
+// outlook says what the deadline brings.
+func (w words) outlook(o *mfa.Override) string {
+	on, in := o.Restorable(), Span(o.Deadline.Sub(w.now))
 	totp := slices.Contains(on, mfa.TOTP)
 	switch {
 	case len(on) == 0 && !w.s.Pool.PreToken:
-		return fmt.Sprintf("%s cannot go on%s, no factor: sign-in stays open", Names(o.Taken), when)
+		return fmt.Sprintf("in %s %s cannot be switched on, no factor: sign-in stays open", in, Names(o.Taken))
 	case len(on) == 0: // whose trigger that is, and whether it blocks, is not known
-		return fmt.Sprintf("%s cannot go on%s, no factor: sign-in stays blocked or open", Names(o.Taken), when)
+		return fmt.Sprintf("in %s %s cannot be switched on, no factor: sign-in stays blocked or open", in, Names(o.Taken))
 	case w.s.House.Observe:
-		return fmt.Sprintf("%s would go on%s; Relatch only observes", Names(on), when)
+		return fmt.Sprintf("%s would go on in %s; Relatch only observes", Names(on), in)
 	case totp && o.Verified:
-		return fmt.Sprintf("%s goes on%s with the phone enrolled meanwhile", Names(on), when)
+		return fmt.Sprintf("%s goes on in %s with the phone enrolled meanwhile", Names(on), in)
 	case o.Match.Cause == mfa.LostDevice:
-		return fmt.Sprintf("%s goes on%s with the old phone, declared lost: no sign-in without it", Names(on), when)
+		return fmt.Sprintf("%s goes on in %s with the old phone, declared lost: no sign-in without it", Names(on), in)
 	case totp:
-		return fmt.Sprintf("%s goes on%s with the old phone", Names(on), when)
+		return fmt.Sprintf("%s goes on in %s with the old phone", Names(on), in)
 	default:
-		return fmt.Sprintf("%s goes on%s as before", Names(on), when)
+		return fmt.Sprintf("%s goes on in %s as before", Names(on), in)
 	}
 }
 
@@ -476,6 +475,8 @@ func (w words) next() string {
 	switch {
 	case w.a.State == mfa.StateResolved:
 		return ""
+	case w.a.Kind == mfa.MassDisable && w.s.House.Observe:
+		return "Nothing: Relatch only observes."
 	case w.a.Kind == mfa.MassDisable:
 		return "Each user's MFA comes on again at the user's own deadline."
 	case w.a.Kind == mfa.FactorSwapped && w.a.Severity != mfa.Info:

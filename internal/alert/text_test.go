@@ -121,11 +121,11 @@ func TestADeadlineNearSaysWhichItWillBeAndToWhom(t *testing.T) {
 			"TOTP goes on in 4 h with the phone enrolled meanwhile",
 		},
 		{"SMS", []func(*mfa.State){func(s *mfa.State) { s.Standing.Override.Taken = []mfa.Factor{mfa.SMS} }}, "SMS goes on in 4 h as before"},
-		{"the token was deleted", []func(*mfa.State){lost, deleted}, "TOTP cannot go on in 4 h, no factor: sign-in stays open"},
+		{"the token was deleted", []func(*mfa.State){lost, deleted}, "in 4 h TOTP cannot be switched on, no factor: sign-in stays open"},
 		{
 			"deleted, with a trigger that may block",
 			[]func(*mfa.State){deleted, func(s *mfa.State) { s.Pool.PreToken = true }},
-			"TOTP cannot go on in 4 h, no factor: sign-in stays blocked or open",
+			"in 4 h TOTP cannot be switched on, no factor: sign-in stays blocked or open",
 		},
 		{"nothing will be done", []func(*mfa.State){func(s *mfa.State) { s.House.Observe = true }}, "TOTP would go on in 4 h; Relatch only observes"},
 	} {
