@@ -99,9 +99,9 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	if actor.Type == Self {
 		best.Failed = []Rule{RuleSelfService}
 	}
-	f := Facts{Policy: p, Actor: actor, At: at}
-	f.Spent, f.Since = inBudget(past, at, p)
-	approval := p.RequireApprover || f.Spent >= p.Budget
+	spent, since := inBudget(past, at, p)
+	approval := p.RequireApprover || spent >= p.Budget
+	var which Justification
 	for _, j := range all {
 		var failed []Rule
 		fails := func(rule Rule, yes bool) {
@@ -117,12 +117,14 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		fails(RuleUsed, usedBy(past, j.ID) != nil || j.TicketOf != nil)
 		fails(RuleApprover, approval && !independent(j, actor, u))
 		if best.ID == "" || len(failed) < len(best.Failed) {
-			best, f.Justification = Match{ID: j.ID, Failed: failed, Cause: j.Cause, Ticket: j.Ticket}, j
+			best, which = Match{ID: j.ID, Failed: failed, Cause: j.Cause, Ticket: j.Ticket}, j
 		}
 	}
-	f.Used = usedBy(past, best.ID)
-	for _, rule := range best.Failed {
-		best.Why = append(best.Why, rule.Says(f))
+	if !best.Justified() {
+		f := Facts{Justification: which, Policy: p, Actor: actor, At: at, Used: usedBy(past, best.ID), Spent: spent, Since: since}
+		for _, rule := range best.Failed {
+			best.Why = append(best.Why, rule.Says(f))
+		}
 	}
 	return best
 }
