@@ -9,9 +9,9 @@
 // what_happens_next, what_to_do, text) such a value is one piece of one line:
 // control, format and line-breaking characters are gone, and what mail readers,
 // chats and templates take for markup, links or the end of a string is replaced
-// ("<" by "‹", a quote or backquote by an apostrophe, "\\" by "/", "://" by ": //").
-// "&" stays: an entity is never more than text. The fields user, actor, claims
-// and source_ip are the values themselves: whoever shows them must quote them.
+// ("<" by "‹", a quote or backquote by an apostrophe, "\" by "/", "://" by ": //").
+// "&" stays: an entity is never more than text. The other fields are the values
+// themselves: whoever shows them must quote them.
 package alert
 
 import (
