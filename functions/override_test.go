@@ -430,7 +430,7 @@ func (d desk) foresees(t *testing.T) {
 		{"of the same session name in another role", opsElse, now, []mfa.Rule{mfa.RuleAuthor}},
 	} {
 		open(c.opened)
-		if a := d.taken(t, http.StatusCreated, c.by, request(fmt.Sprint(i+1))); a.Override != "O-OPEN" || !slices.Equal(a.FailedRules, c.want) {
+		if a := d.taken(t, http.StatusCreated, c.by, request(fmt.Sprint(i+1))); a.Override != "O-OPEN" || !slices.Equal(a.FailedRules, c.want) || len(a.Why) != len(c.want) {
 			t.Errorf("%s: %+v, want %v", c.name, a, c.want)
 		}
 	}

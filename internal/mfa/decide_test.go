@@ -508,7 +508,7 @@ func TestAnOverrideEndsOneDayAfterTheEventNotTheDelivery(t *testing.T) {
 	d := Decide(now(), off(t0.Add(17*time.Second), TOTP), DefaultPolicy(), at)
 	want := &RecordOverride{
 		ID: overrideID(thePool, theSub, 1), OpenedAt: t0.Add(17 * time.Second), Deadline: t0.Add(24*time.Hour + 17*time.Second),
-		Factors: []Factor{TOTP}, Justification: "unjustified", Failed: []Rule{RuleMissing},
+		Factors: []Factor{TOTP}, Justification: "unjustified", Failed: []Rule{RuleMissing}, Why: []string{"nobody gave a reason"},
 	}
 	if diff := cmp.Diff(want, d.Override); diff != "" {
 		t.Errorf("-want +got\n%s", diff)

@@ -84,6 +84,8 @@ type Override struct {
 	// does not help, nor does leaving the group.
 	Required bool     `json:"required,omitempty"`
 	Taken    []Factor `json:"taken"` // what is to be restored
+	// Deleted are those of them that an act left nothing to restore of.
+	Deleted []Factor `json:"deleted,omitempty"`
 	// Before is the user's baseline when it opened; nil if he was never seen.
 	Before *Baseline `json:"before,omitempty"`
 	Match  Match     `json:"match"`
@@ -97,6 +99,14 @@ type Override struct {
 	Tried        bool            `json:"tried,omitempty"` // in observe mode: would have been restored
 	AskedAt      time.Time       `json:"asked_at,omitzero"`
 	Noticed      []time.Duration `json:"noticed,omitempty"`
+}
+
+// Restorable are the factors that the end can switch on, as far as is known.
+func (o *Override) Restorable() []Factor {
+	if o.Unrestorable {
+		return nil
+	}
+	return Without(o.Taken, o.Deleted)
 }
 
 // Past is what is kept of an override that has ended, for the budget, for used

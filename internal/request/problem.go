@@ -1,10 +1,8 @@
 package request
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -78,21 +76,12 @@ func (t Type) Name() string { return strings.TrimPrefix(string(t), urn) }
 func Failed(rules []mfa.Rule, p mfa.Policy) *Problem {
 	said := make([]string, len(rules))
 	for i, rule := range rules {
-		switch rule {
-		case mfa.RuleTooShort:
-			said[i] = fmt.Sprintf("the reason has fewer than %d characters", p.MinLength)
-		case mfa.RuleBoilerplate:
-			said[i] = "the reason says nothing about this case"
-		case mfa.RuleTicket:
-			said[i] = fmt.Sprintf("the ticket does not match %s", p.TicketPattern)
-		default:
-			said[i] = string(rule)
-		}
+		said[i] = rule.Says(mfa.Facts{Policy: p})
 	}
 	return New(FailedRules, strings.Join(said, "; "), rules...)
 }
 
 // Used is the problem of a ticket that was recorded for another user.
 func Used(ticket string, use mfa.TicketUse) *Problem {
-	return New(UsedTicket, fmt.Sprintf("ticket %s was used on %s for another user", ticket, use.At.UTC().Format(time.DateOnly)), mfa.RuleUsed)
+	return New(UsedTicket, mfa.RuleUsed.Says(mfa.Facts{Justification: mfa.Justification{Ticket: ticket, TicketOf: &use}}), mfa.RuleUsed)
 }

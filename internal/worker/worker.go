@@ -608,7 +608,7 @@ func (w *Worker) send(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Deci
 	if len(d.Alerts) == 0 {
 		return nil
 	}
-	if err := w.Alerts.Send(ctx, alert.Compose(s, c, d, now)); err != nil {
+	if err := w.Alerts.Send(ctx, alert.Compose(s, c, w.rules(), now, d)); err != nil {
 		return fmt.Errorf("send alerts: %w", err)
 	}
 	return nil
