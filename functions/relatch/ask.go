@@ -123,11 +123,11 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 	if answer.Override == "" || len(answer.FailedRules) == 0 {
 		return nil
 	}
-	said := make([]string, len(answer.FailedRules))
-	for i, rule := range answer.FailedRules {
-		said[i] = request.Words(rule, policy)
+	why, err := o.Why(ctx, person, answer)
+	if err != nil {
+		return undone{err}
 	}
-	return undone{fmt.Errorf("%s is on record, but does not justify override %s of %s: %s", answer.ID, answer.Override, person.Name, strings.Join(said, "; "))}
+	return undone{fmt.Errorf("%s is on record, but does not justify override %s of %s: %s", answer.ID, answer.Override, person.Name, strings.Join(why, "; "))}
 }
 
 // answered is what override answered, as JSON.

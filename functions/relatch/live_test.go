@@ -353,7 +353,7 @@ func (c *city) overrides(t *testing.T) {
 		has(t, c.says(t, 1, "end", "maria").err, "no override of maria is open")
 	})
 	t.Run("the same reason does not count twice", func(t *testing.T) {
-		has(t, c.says(t, 1, append(override, "--yes")...).err, "justified override O-", "say what is different now")
+		has(t, c.says(t, 1, append(override, "--yes")...).err, "has justified override O-", " already")
 	})
 }
 
@@ -566,7 +566,7 @@ func (c *city) refuses(t *testing.T) {
 		c.now = 0
 		c.works()
 		s := c.says(t, 1, "justify", "mara", reason, "--ticket", "CHG0000003")
-		has(t, s.err, "is on record, but does not justify override O-", "of mara: it was made more than 15 minutes after MFA was switched off")
+		has(t, s.err, "is on record, but does not justify override O-", "of mara: the justification was written on ", "more than 15 min after MFA was switched off")
 	})
 	t.Run("an address is enough, and so is a sub", func(t *testing.T) {
 		on := []mfa.Factor{mfa.TOTP}

@@ -390,11 +390,7 @@ func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, 
 	case o.Match.Justified():
 		p.row("Override", "%s, justified", o.ID)
 	default:
-		said := make([]string, len(o.Match.Failed))
-		for i, rule := range o.Match.Failed {
-			said[i] = request.Words(rule, f.Policy)
-		}
-		p.row("Override", "%s, NOT JUSTIFIED: %s", o.ID, strings.Join(said, "; "))
+		p.row("Override", "%s, NOT JUSTIFIED: %s", o.ID, strings.Join(o.Match.Why, "; "))
 	}
 	p.row("Deadline", "%s", p.at(o.Deadline))
 	p.row("End it early", "relatch end %s", f.Name)

@@ -214,9 +214,11 @@ type RecordOverride struct {
 	Deadline      time.Time `json:"deadline"`
 	Factors       []Factor  `json:"factors,omitempty"`
 	Justification string    `json:"justification"`
-	// Failed are the rules of justification that are not met.
-	Failed []Rule `json:"failed_rules,omitempty"`
-	Closed End    `json:"closed,omitempty"`
+	// Failed are the rules of justification that are not met, and Why says each
+	// of them in words.
+	Failed []Rule   `json:"failed_rules,omitempty"`
+	Why    []string `json:"why,omitempty"`
+	Closed End      `json:"closed,omitempty"`
 }
 
 // Entry is a record in a journal, chained to the one before.

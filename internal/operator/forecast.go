@@ -85,7 +85,7 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 	if err := f.decide(state, now); err != nil {
 		return Forecast{}, err
 	}
-	return f, f.refusal(standing)
+	return f, f.refusal()
 }
 
 // possible refuses what would be no override, or a second one.
@@ -144,7 +144,7 @@ func (f *Forecast) decide(state mfa.State, now time.Time) error {
 	state.Standing.Baseline = &mfa.Baseline{Factors: f.Factors, Preferred: f.Preferred, SeenAt: now}
 	for _, c := range f.calls(now) {
 		d := mfa.Decide(state, c, f.Policy, now)
-		f.Alerts = append(f.Alerts, alert.Compose(state, c, d, now)...)
+		f.Alerts = append(f.Alerts, alert.Compose(state, c, f.Policy, now, d)...)
 		if state.Standing = d.Standing; d.Count > 0 {
 			state.Counted = append(state.Counted, f.Sub)
 		}
@@ -175,24 +175,22 @@ func (f *Forecast) calls(now time.Time) []mfa.Change {
 
 // refusal names every rule that is not met, in words. That an approver is
 // missing is for later: there has to be something that can be approved of.
-func (f *Forecast) refusal(s mfa.Standing) error {
-	f.Approval = slices.Contains(f.Override.Match.Failed, mfa.RuleApprover)
-	failed := mfa.Without(f.Override.Match.Failed, []mfa.Rule{mfa.RuleApprover})
-	if len(failed) == 0 {
+func (f *Forecast) refusal() error {
+	m := f.Override.Match
+	r := Refusal{}
+	var why []string
+	for i, rule := range m.Failed {
+		if rule == mfa.RuleApprover {
+			f.Approval = true
+			continue
+		}
+		r.Failed, why = append(r.Failed, rule), append(why, m.Why[i])
+	}
+	if len(r.Failed) == 0 {
 		return nil
 	}
-	said := make([]string, len(failed))
-	for i, rule := range failed {
-		said[i] = request.Words(rule, f.Policy)
-		past := s.UsedBy(f.Justification.ID)
-		switch {
-		case rule == mfa.RuleUsed && f.Justification.TicketOf != nil:
-			said[i] = request.Used(f.Ticket, *f.Justification.TicketOf).Detail
-		case rule == mfa.RuleUsed && past != nil:
-			said[i] = fmt.Sprintf("%s justified override %s of %s; say what is different now", f.Justification.ID, past.ID, past.OpenedAt.Format(time.DateOnly))
-		}
-	}
-	return &Refusal{Why: strings.Join(said, "; "), Failed: failed}
+	r.Why = strings.Join(why, "; ")
+	return &r
 }
 
 // Taken is what SwitchOff did.

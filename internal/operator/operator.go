@@ -255,6 +255,33 @@ func (o *Operator) Justify(ctx context.Context, p Person, e Exception) (request.
 	return a, refused(err)
 }
 
+// Why says in words which rules the justification of an answer fails, for the
+// override that is open.
+func (o *Operator) Why(ctx context.Context, p Person, a request.Answer) ([]string, error) {
+	policy, err := o.Rules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := o.Standing(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	j, err := o.Justification(ctx, p, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	if j != nil {
+		if m := s.Try(*j, p.User, policy); len(m.Why) > 0 {
+			return m.Why, nil
+		}
+	}
+	var why []string // it is not as it was when override answered
+	for _, rule := range a.FailedRules {
+		why = append(why, rule.Says(mfa.Facts{Policy: policy}))
+	}
+	return why, nil
+}
+
 // Approve approves of the justification of that ID.
 func (o *Operator) Approve(ctx context.Context, p Person, id string) (request.Answer, error) {
 	a, err := o.Desk.Ask(ctx, request.Request{Do: request.Approve, Pool: p.Pool, Sub: p.Sub, Justification: id})

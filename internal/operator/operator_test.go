@@ -240,7 +240,7 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 			}
 			h.now = now
 		}},
-		{name: "a reason that was used", who: "maria", want: "J-… justified override O-BEFORE of 2026-11-23; say what is different now", failed: []mfa.Rule{mfa.RuleUsed}, before: func(t *testing.T, h *house) {
+		{name: "a reason that was used", who: "maria", want: "J-… has justified override O-BEFORE of 2026-11-23 already", failed: []mfa.Rule{mfa.RuleUsed}, before: func(t *testing.T, h *house) {
 			a, err := h.Justify(t.Context(), h.find(t, "maria"), because())
 			if err != nil {
 				t.Fatal(err)
@@ -249,7 +249,7 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 				s.Past = []mfa.Past{{ID: "O-BEFORE", OpenedAt: h.now.Add(-time.Hour), ClosedAt: h.now.Add(-time.Minute), Justification: a.ID}}
 			})
 		}},
-		{name: "a reason of the day before yesterday", who: "maria", want: "it was made more than 24 hours before MFA was switched off", failed: []mfa.Rule{mfa.RuleTooEarly}, before: func(t *testing.T, h *house) {
+		{name: "a reason of the day before yesterday", who: "maria", want: "the justification was written on 2026-11-23 12:00Z, more than 24 h before MFA was switched off", failed: []mfa.Rule{mfa.RuleTooEarly}, before: func(t *testing.T, h *house) {
 			if _, err := h.Justify(t.Context(), h.find(t, "maria"), because()); err != nil {
 				t.Fatal(err)
 			}
