@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/faulttest"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 // spoiled are the scenarios in which calls are spoiled, one of each kind of end.
@@ -128,7 +130,7 @@ func (w *wire) ending(t *testing.T, s Scenario, spoiled map[int]faulttest.Kind) 
 	if err != nil {
 		t.Fatalf("%v: %v", spoiled, err)
 	}
-	e := endingOf(t, result, w)
+	e := endingOf(t, result, asIs{w})
 	e.Alerts = said(w.sent)
 	for _, journal := range slices.Sorted(maps.Keys(w.signedOut)) {
 		if w.signedOut[journal] {
@@ -136,6 +138,14 @@ func (w *wire) ending(t *testing.T, s Scenario, spoiled map[int]faulttest.Kind) 
 		}
 	}
 	return e
+}
+
+// asIs is the ledger past the wire that spoils calls.
+type asIs struct{ *wire }
+
+// Load implements journals.
+func (a asIs) Load(ctx context.Context, q worker.Query) (worker.Loaded, error) {
+	return a.plain.Ledger.Load(ctx, q)
 }
 
 // hit are the calls that were spoiled, by what became of them: after the first
