@@ -47,6 +47,7 @@ const (
 	skCount             = "count"
 	skUse               = "use"
 	prefixEntry         = "entry/"
+	prefixLong          = "long/" // of the key of a name that is hashed
 	prefixJustification = "justification/"
 	suffixApproval      = "/approval" // after the sort key of the justification
 )
@@ -87,7 +88,7 @@ func short(name string) string {
 	if len(name) <= maxName {
 		return name
 	}
-	return "long/" + sum(name)
+	return prefixLong + sum(name)
 }
 
 func causeKey(key string) string {
@@ -198,13 +199,16 @@ func (it item) standing() (mfa.Standing, error) {
 	return s, nil
 }
 
+// entryKey sorts as the numbers do.
+func entryKey(n int) string { return fmt.Sprintf("%s%010d", prefixEntry, n) }
+
 func entryItem(e mfa.Entry) (item, error) {
 	// As text an administrator can read it. Only text comes back as the very
 	// bytes; a record is JSON, which is text.
 	if !utf8.Valid(e.Record) {
 		return nil, errors.New("the entry's record is not text")
 	}
-	it := itemKey(e.Journal, fmt.Sprintf("%s%010d", prefixEntry, e.Number))
+	it := itemKey(e.Journal, entryKey(e.Number))
 	it[attrJournal], it[attrNumber] = text(e.Journal), number(e.Number)
 	it[attrPrev], it[attrHash], it[attrRecord] = text(e.Prev), text(e.Hash), text(string(e.Record))
 	return it.fits("entry")
