@@ -21,8 +21,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], terminal{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now,
-		outIsTerminal: isTerminal(os.Stdout), errIsTerminal: isTerminal(os.Stderr),
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now, wait: wait,
+		inIsTerminal: isTerminal(os.Stdin), outIsTerminal: isTerminal(os.Stdout), errIsTerminal: isTerminal(os.Stderr),
 	})
 	stop()
 	os.Exit(code)
@@ -30,11 +30,24 @@ func main() {
 
 // terminal is what a command knows of where it runs.
 type terminal struct {
-	in                           io.Reader
-	out, err                     io.Writer
-	outIsTerminal, errIsTerminal bool
-	getenv                       func(string) string
-	now                          func() time.Time
+	in                                         io.Reader
+	out, err                                   io.Writer
+	inIsTerminal, outIsTerminal, errIsTerminal bool
+	getenv                                     func(string) string
+	now                                        func() time.Time
+	// wait waits that long, or until the context ends, whose error it returns.
+	wait func(context.Context, time.Duration) error
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // utf8 reports whether the locale is UTF-8, as the first of LC_ALL, LC_CTYPE and LANG says.
@@ -60,7 +73,7 @@ func isTerminal(f *os.File) bool {
 
 // The exit codes of every command.
 const (
-	exitUnmet = 1 // the command ran, and something is not as it should be
+	exitUnmet = 1 // the command ran, and something is not as it should be, was refused or could not be done
 	exitUsage = 2 // bad usage or unreadable input
 )
 
@@ -78,6 +91,12 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
+// undone is why something was refused or could not be done, though it was asked
+// for as it should be.
+type undone struct{ error }
+
+func (u undone) Unwrap() error { return u.error }
+
 func run(ctx context.Context, args []string, t terminal) int {
 	root := &cobra.Command{
 		Use:           "relatch",
@@ -93,12 +112,18 @@ func run(ctx context.Context, args []string, t terminal) int {
 	root.SetErr(t.err)
 	root.AddCommand(replayCommand(t), reportCommand(t), verifyCommand(t))
 	c, err := root.ExecuteContextC(ctx)
-	var code exit
+	var (
+		code exit
+		why  undone
+	)
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.As(err, &why):
+		fmt.Fprintf(t.err, "%s: %s\n", c.CommandPath(), story.Clean(err.Error()))
+		return exitUnmet
 	default:
 		fmt.Fprintf(t.err, "%s: %s\nSee '%s --help'.\n", c.CommandPath(), story.Clean(err.Error()), c.CommandPath())
 		return exitUsage

@@ -76,7 +76,7 @@ func relatch(t *testing.T, env map[string]string, args ...string) (code int, std
 	t.Helper()
 	var out, err bytes.Buffer
 	code = run(context.Background(), args, terminal{
-		in: strings.NewReader(""), out: &out, err: &err, now: time.Now,
+		in: strings.NewReader(""), out: &out, err: &err, now: time.Now, wait: wait,
 		outIsTerminal: env["TERM"] != "", errIsTerminal: env["TERM"] != "",
 		getenv: func(name string) string { return env[name] },
 	})

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/spf13/cobra"
+
+	"github.com/stackflow/relatch/internal/cloud"
+	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/stack"
+)
+
+// awsHelp is the part of the help that all live commands have in common.
+const awsHelp = `AWS is asked as the AWS CLI asks: with the profile, SSO session, role or keys,
+and in the Region, of your environment and ~/.aws, or of --profile and --region.
+Where Relatch is, its CloudFormation stack says (--stack or RELATCH_STACK;
+"relatch" by default). What the stack does not say, or you may not read, you can
+give: --table (RELATCH_TABLE) the ledger, --pools (RELATCH_POOLS) the user pools,
+--url (RELATCH_OVERRIDE_URL) the function URL of override; the policy's place by
+RELATCH_POLICY_TABLE, RELATCH_POLICY_KEY and RELATCH_POLICY_VALUE, or
+RELATCH_POLICY_PARAMETER.`
+
+// live are the flags of the commands that ask AWS.
+type live struct {
+	profile, region, endpoint, output string
+	stack                             string
+	given                             map[stack.Output]*string
+}
+
+// add gives the command the flags.
+func (l *live) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&l.profile, "profile", "", "the `PROFILE` of ~/.aws to use")
+	flags.StringVar(&l.region, "region", "", "the `REGION` that Relatch is in")
+	flags.StringVar(&l.endpoint, "endpoint-url", "", "ask every AWS service at this `URL`")
+	flags.StringVar(&l.stack, "stack", "", "the `NAME` of Relatch's CloudFormation stack")
+	l.given = map[stack.Output]*string{}
+	for _, f := range []struct {
+		of    stack.Output
+		usage string
+	}{
+		{stack.LedgerTable, "the `TABLE` of the ledger, instead of the stack's"},
+		{stack.PoolIDs, "the guarded user pools' `IDS`, separated by commas, instead of the stack's"},
+		{stack.OverrideURL, "the function `URL` of override, instead of the stack's"},
+	} {
+		l.given[f.of] = flags.String(stack.Flags[f.of], "", f.usage)
+	}
+	flags.StringVar(&l.output, "output", "text", "`text` or json")
+}
+
+// check finds bad usage of the flags.
+func (l *live) check() error {
+	if l.output != "text" && l.output != "json" {
+		return fmt.Errorf("--output: %q is neither text nor json", l.output)
+	}
+	return nil
+}
+
+// oneUser is the Args of a command that is about one user.
+func oneUser(_ *cobra.Command, args []string) error {
+	switch len(args) {
+	case 1:
+		return nil
+	case 0:
+		return errors.New("no USER given")
+	default:
+		return fmt.Errorf("one USER is expected, and here are %d; quote what has spaces", len(args))
+	}
+}
+
+// place is what a live command works with.
+type place struct {
+	*cloud.Cloud
+
+	aws      aws.Config
+	settings stack.Settings
+}
+
+// open reads the AWS configuration and finds the settings, of which those
+// needed must be there. It asks AWS for nothing else.
+func (l *live) open(ctx context.Context, t terminal, needed ...stack.Output) (*place, error) {
+	var options []func(*awsconfig.LoadOptions) error
+	if l.profile != "" {
+		options = append(options, awsconfig.WithSharedConfigProfile(l.profile))
+	}
+	if l.region != "" {
+		options = append(options, awsconfig.WithRegion(l.region))
+	}
+	if l.endpoint != "" {
+		options = append(options, awsconfig.WithBaseEndpoint(l.endpoint))
+	}
+	a, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if a.Region == "" {
+		return nil, errors.New("no Region is given: use --region, AWS_REGION or a profile that has one")
+	}
+	given := stack.Given{Stack: l.stack, Flags: stack.Settings{}, Getenv: t.getenv}
+	for output, value := range l.given {
+		given.Flags[output] = *value
+	}
+	s, err := stack.Find(ctx, cloudformation.NewFromConfig(a), given, needed...)
+	if err != nil {
+		return nil, err
+	}
+	return &place{aws: a, settings: s, Cloud: cloud.Open(a, configured(s), t.now)}, nil
+}
+
+// configured are the settings as the functions have them. What the stack does
+// not say has the functions' defaults.
+func configured(s stack.Settings) config.Config {
+	c := config.Config{
+		Pools: s.Pools(), Table: s[stack.LedgerTable], AlertBus: s[stack.AlertBusName], Observe: s[stack.Mode] == "observe",
+		AuditQueueURL: s[stack.AuditQueueURL], ReenableQueueURL: s[stack.ReenableQueueURL], ScheduleGroup: s[stack.ScheduleGroup],
+		PolicyTable: s[stack.PolicyTable], PolicyKey: s[stack.PolicyKey], PolicyValue: s[stack.PolicyValue], PolicyParameter: s[stack.PolicyParameter],
+		QuotaShare: 0.25, Concurrency: 1, AuthFactors: true,
+	}
+	if c.PolicyTable != "" {
+		c.PolicyKey, c.PolicyValue = cmp.Or(c.PolicyKey, "name"), cmp.Or(c.PolicyValue, "value")
+	}
+	return c
+}
