@@ -18,7 +18,7 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
-// Index is the sparse index of what is open: an item is in it while it has both
+// Index is the sparse index of what is open and of other incidents: an item is in it while it has both
 // attributes.
 const Index = "open"
 
@@ -28,8 +28,8 @@ const (
 	attrSK            = "sk"
 	attrVersion       = "version"
 	attrStanding      = "standing" // as JSON
-	attrPool          = "pool"     // only while the standing is open
-	attrDue           = "due"      // only while the standing is open
+	attrPool          = "pool"     // only while the standing is listed
+	attrDue           = "due"      // only while the standing is listed
 	attrJournal       = "journal"
 	attrNumber        = "number"
 	attrPrev          = "prev"
@@ -168,17 +168,28 @@ func standingItem(s mfa.Standing) (item, error) {
 	}
 	it := itemKey(s.Journal, skStanding)
 	it[attrVersion], it[attrStanding] = number(s.Version), text(string(raw))
-	if pool, ok := poolOf(s.Journal); ok && s.Open() {
+	pool, user := poolOf(s.Journal)
+	if !s.Open() {
+		pool = house
+	}
+	if user && s.Open() || len(s.Incidents) > 0 {
 		it[attrPool], it[attrDue] = text(short(pool)), text(due(s)+"/"+short(s.Journal))
 	}
 	return it.fits("standing")
 }
 
-// poolOf returns the pool of a user's journal.
-func poolOf(journal string) (string, bool) {
+// house stands in the index for the pool of what has incidents that no sweep
+// looks at: the journals of pools, of the policy and of the guard, and of users
+// with nothing else open. A pool's id has an underscore.
+const house = "house"
+
+// poolOf returns the pool of a user's journal, or house of another one.
+func poolOf(journal string) (pool string, user bool) {
 	rest, ok := strings.CutPrefix(journal, "user/")
-	pool, _, _ := strings.Cut(rest, "/")
-	return pool, ok && pool != ""
+	if pool, _, _ = strings.Cut(rest, "/"); !ok || pool == "" {
+		return house, false
+	}
+	return pool, true
 }
 
 // due is when the standing is due, as text in the order of time. What has no

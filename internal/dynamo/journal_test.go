@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -164,4 +165,38 @@ func must(it item, err error) item {
 		panic(err)
 	}
 	return it
+}
+
+func TestIncidentsThatNoSweepLooksAtAreListedWhileTheyAreOpen(t *testing.T) {
+	l := empty(t)
+	listed := func() []string {
+		var names []string
+		for s, err := range l.Incidents(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			names = append(names, s.Journal)
+		}
+		slices.Sort(names)
+		return names
+	}
+	all := []string{mfa.GuardJournal("arn:aws:events:r:1:rule/relatch"), mfa.PolicyJournal, mfa.PoolJournal(pool), journal}
+	for _, name := range append(all, mfa.UserJournal(pool, "swept")) {
+		key := name // of the one that a sweep looks at
+		if name == journal {
+			key = "override/O-1"
+		}
+		mustAppend(t, l, worker.Step{Standing: mfa.Standing{Journal: name, Incidents: []mfa.Incident{{Key: key, Severity: mfa.Critical, Since: noon}}}})
+	}
+	if diff := cmp.Diff(all, listed()); diff != "" {
+		t.Errorf("-open +listed\n%s", diff)
+	}
+	for _, name := range all[1:] {
+		s, _ := load(t, l, name, "")
+		s.Incidents = nil
+		mustAppend(t, l, worker.Step{Standing: s})
+	}
+	if diff := cmp.Diff(all[:1], listed()); diff != "" {
+		t.Errorf("-open +listed\n%s", diff)
+	}
 }
