@@ -96,13 +96,7 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	if actor.Type == Self {
 		best.Failed = []Rule{RuleSelfService}
 	}
-	spent := 0
-	for _, o := range past {
-		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
-			spent++
-		}
-	}
-	approval := p.RequireApprover || spent >= p.Budget
+	approval := p.RequireApprover || budgeted(past, at, p) >= p.Budget
 	for _, j := range all {
 		var failed []Rule
 		fails := func(rule Rule, yes bool) {
@@ -123,6 +117,21 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	}
 	return best
 }
+
+// budgeted is how many overrides of the budget are used at the time.
+func budgeted(past []Past, at time.Time, p Policy) int {
+	n := 0
+	for _, o := range past {
+		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
+			n++
+		}
+	}
+	return n
+}
+
+// Spent is how many overrides of the budget the user has used, of those that
+// have ended.
+func (s Standing) Spent(at time.Time, p Policy) int { return budgeted(s.Past, at, p) }
 
 // Check returns the rules that the justification fails by its text alone,
 // whatever override it is for.
