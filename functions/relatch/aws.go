@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -35,6 +36,12 @@ type live struct {
 
 // add gives the command the flags.
 func (l *live) add(c *cobra.Command) {
+	l.reach(c)
+	c.Flags().StringVar(&l.output, "output", "text", "`text` or json")
+}
+
+// reach gives the command those flags that say where Relatch is.
+func (l *live) reach(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&l.profile, "profile", "", "the `PROFILE` of ~/.aws to use")
 	flags.StringVar(&l.region, "region", "", "the `REGION` that Relatch is in")
@@ -51,7 +58,11 @@ func (l *live) add(c *cobra.Command) {
 	} {
 		l.given[f.of] = flags.String(stack.Flags[f.of], "", f.usage)
 	}
-	flags.StringVar(&l.output, "output", "text", "`text` or json")
+}
+
+// used reports whether the command was given one of the flags of reach.
+func (l *live) used(c *cobra.Command) bool {
+	return slices.ContainsFunc([]string{"profile", "region", "endpoint-url", "stack", "table", "pools", "url"}, c.Flags().Changed)
 }
 
 // check finds bad usage of the flags.

@@ -110,7 +110,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	root.SetIn(t.in)
 	root.SetOut(t.out)
 	root.SetErr(t.err)
-	root.AddCommand(replayCommand(t), reportCommand(t), verifyCommand(t))
+	root.AddCommand(replayCommand(t), statusCommand(t), reportCommand(t), verifyCommand(t))
 	c, err := root.ExecuteContextC(ctx)
 	var (
 		code exit

@@ -68,6 +68,8 @@ type Status struct {
 	Overrides []Override `json:"overrides"` // those first that end first
 	Incidents []Incident `json:"incidents"` // those that are no open override's
 	Users     []User     `json:"users"`     // who are listed for something else
+	// Asked are the users who were asked for; none: everybody.
+	Asked []Asked `json:"asked,omitempty"`
 	// Unnamed is why users could not be looked up, if they could not.
 	Unnamed string `json:"unnamed,omitempty"`
 }
@@ -328,7 +330,7 @@ func (r *reading) incident(s mfa.Standing, in mfa.Incident) {
 	shown := Incident{Incident: in, ChangedAt: in.Since}
 	switch {
 	case in.Key == mfa.PolicyJournal:
-		shown.Person = true // a valid record ends policy_invalid; one that was weakened meanwhile does not say so
+		shown.Person = in.Kind != mfa.PolicyInvalid // which a valid record ends
 	case strings.HasPrefix(in.Key, "guard/"), strings.HasPrefix(in.Key, "override/"):
 		shown.Person = true
 	}
@@ -363,35 +365,49 @@ func (r *reading) person(pool mfa.PoolID, sub mfa.Sub) mfa.User {
 }
 
 // judge says what is wrong.
-func (r *reading) judge() {
+func (s *Status) judge() {
+	s.Wrong = []string{}
 	wrong := func(yes bool, text string, args ...any) {
 		if yes {
-			r.Wrong = append(r.Wrong, fmt.Sprintf(text, args...))
+			s.Wrong = append(s.Wrong, fmt.Sprintf(text, args...))
 		}
 	}
-	wrong(r.Sweep.CompletedAt.IsZero(), "no sweep has ever been completed")
-	wrong(r.Sweep.TooOld && !r.Sweep.CompletedAt.IsZero(), "the last complete sweep was %s ago: what deliveries and timers miss is not found",
-		alert.Span(time.Duration(r.Sweep.AgeSeconds)*time.Second))
-	for i := range r.Overrides {
-		o := &r.Overrides[i]
-		wrong(o.Overdue, "%s of %s is overdue by %s", o.ID, name(o.Username, o.Sub), alert.Span(r.now.Sub(o.Deadline)))
-		wrong(o.Unrestorable, "%s of %s cannot be restored: the user must enrol", o.ID, name(o.Username, o.Sub))
-		wrong(o.Severity == mfa.Critical && !o.Overdue && !o.Unrestorable, "%s of %s is critical: %s", o.ID, name(o.Username, o.Sub), verdict(o))
+	wrong(s.Sweep.CompletedAt.IsZero(), "no sweep has ever been completed")
+	wrong(s.Sweep.TooOld && !s.Sweep.CompletedAt.IsZero(), "the last complete sweep was %s ago: what deliveries and timers miss is not found",
+		alert.Span(time.Duration(s.Sweep.AgeSeconds)*time.Second))
+	for i := range s.Overrides {
+		o := &s.Overrides[i]
+		user := name(o.Username, o.Sub)
+		wrong(o.Overdue, "%s of %s is overdue by %s", o.ID, user, alert.Span(s.At.Sub(o.Deadline)))
+		wrong(o.Unrestorable, "%s of %s cannot be restored: the user must enrol", o.ID, user)
+		wrong(o.Severity == mfa.Critical && !o.Overdue && !o.Unrestorable, "%s of %s is critical: %s", o.ID, user, verdict(o))
 	}
-	for i := range r.Incidents {
-		in := &r.Incidents[i]
-		wrong(in.Severity == mfa.Critical && (!in.Person || r.now.Sub(in.ChangedAt) < ToldFor), "%s is critical since %s", in.Key, clock(in.Since))
+	for i := range s.Incidents {
+		in := &s.Incidents[i]
+		wrong(in.Severity == mfa.Critical && (!in.Person || s.At.Sub(in.ChangedAt) < ToldFor), "%s is critical since %s", in.Key, clock(in.Since))
 	}
 }
 
-// Only leaves what is about the user whom the text names: by the username, the
-// sub or an override's id. It reports whether anything is left.
-func (s *Status) Only(user string) bool {
-	is := func(username string, sub mfa.Sub) bool { return user == string(sub) || username != "" && strings.EqualFold(user, username) }
-	s.Overrides = slices.DeleteFunc(s.Overrides, func(o Override) bool { return o.ID != user && !is(o.Username, o.Sub) })
-	s.Incidents = slices.DeleteFunc(s.Incidents, func(in Incident) bool { return !is(in.Username, in.Sub) })
-	s.Users = slices.DeleteFunc(s.Users, func(u User) bool { return !is(u.Username, u.Sub) })
-	return len(s.Overrides)+len(s.Incidents)+len(s.Users) > 0
+// Asked is a user who was asked for.
+type Asked struct {
+	Pool     mfa.PoolID   `json:"pool_id"`
+	Sub      mfa.Sub      `json:"sub"`
+	Username string       `json:"username,omitempty"`
+	Roles    []mfa.Role   `json:"roles,omitempty"`
+	Enabled  bool         `json:"enabled"`
+	Factors  []mfa.Factor `json:"factors"` // switched on now
+}
+
+// Only leaves what is about the users and the override of the id.
+func (s *Status) Only(override string, users []Asked) {
+	other := func(pool mfa.PoolID, sub mfa.Sub) bool {
+		return !slices.ContainsFunc(users, func(a Asked) bool { return a.Pool == pool && a.Sub == sub })
+	}
+	s.Asked = users
+	s.Overrides = slices.DeleteFunc(s.Overrides, func(o Override) bool { return o.ID != override && other(o.Pool, o.Sub) })
+	s.Incidents = slices.DeleteFunc(s.Incidents, func(in Incident) bool { return other(in.Pool, in.Sub) })
+	s.Users = slices.DeleteFunc(s.Users, func(u User) bool { return other(u.Pool, u.Sub) })
+	s.judge()
 }
 
 func name(username string, sub mfa.Sub) string { return cmp.Or(username, string(sub)) }

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stackflow/relatch/internal/cloud"
+	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/status"
+	"github.com/stackflow/relatch/internal/wiretest"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// deployed is Relatch in an account, with the functions' worker in this process
+// and a clock that the test sets.
+type deployed struct {
+	*wiretest.Account
+	*cloud.Cloud
+	worker *worker.Worker
+	now    time.Time
+}
+
+const ops7 = "arn:aws:sts::123456789012:assumed-role/SupportAdmin/ops-7"
+
+func deploy(t *testing.T) *deployed {
+	t.Helper()
+	d := &deployed{Account: wiretest.Open(t), now: time.Date(2026, 11, 23, 3, 12, 4, 0, time.UTC)}
+	env := append(d.Environment(), "RELATCH_RULE=relatch", "RELATCH_AUDIT_QUEUE_URL="+d.URL(wiretest.AuditQueue))
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
+	settings, err := config.Read(d.Environment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := cloud.Load(os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := func() time.Time { return d.now }
+	d.Cloud = cloud.Open(a, settings, clock)
+	d.worker = worker.New(settings.House(), d.Ports, clock)
+	return d
+}
+
+// run runs the command as a person does.
+func (d *deployed) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	code = run(t.Context(), args, terminal{
+		in: strings.NewReader(""), out: &out, err: &errs, getenv: os.Getenv, wait: wait,
+		now: func() time.Time { return d.now },
+	})
+	return code, out.String(), errs.String()
+}
+
+func (d *deployed) look(t *testing.T, c mfa.Change) {
+	t.Helper()
+	if _, err := d.worker.Look(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disable switches TOTP off, as the administrator ops-7 does, and has it looked at.
+func (d *deployed) disable(t *testing.T, pool mfa.PoolID, sub mfa.Sub, event string) {
+	t.Helper()
+	d.Switch(t, pool, sub, false, mfa.TOTP)
+	d.look(t, mfa.Change{
+		Key: event, EventID: event, Kind: mfa.FactorsChanged, EventName: "AdminSetUserMFAPreference", At: d.now, Pool: pool, Sub: sub,
+		Off: []mfa.Factor{mfa.TOTP}, Actor: mfa.Actor{ARN: ops7, Type: mfa.Admin}, Source: "198.51.100.7",
+	})
+}
+
+func (d *deployed) sweep(t *testing.T) {
+	t.Helper()
+	if _, err := d.worker.Sweep(t.Context(), worker.Round{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ledger.KeepBookmark(t.Context(), worker.Bookmark{CompletedAt: d.now}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *deployed) statusOf(t *testing.T, args ...string) (int, status.Status) {
+	t.Helper()
+	code, out, errs := d.run(t, append([]string{"status", "--output", "json"}, args...)...)
+	var s status.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("exit status %d: %v\n%s%s", code, err, out, errs)
+	}
+	return code, s
+}
+
+func TestStatusOverTheWire(t *testing.T) {
+	d := deploy(t)
+	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	lost := d.Add(t, wiretest.Person{Pool: d.EmailPool, Name: "lee@example.com", Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	d.now = d.now.Add(-10 * time.Minute)
+	code, s := d.statusOf(t)
+	if diff := cmp.Diff([]string{"no sweep has ever been completed"}, s.Wrong); code != 1 || diff != "" {
+		t.Errorf("before the first sweep: exit status %d, -want +got\n%s", code, diff)
+	}
+	d.sweep(t)
+	if code, s = d.statusOf(t); code != 0 || len(s.Wrong) > 0 || len(s.Overrides) > 0 {
+		t.Errorf("all well: exit status %d, %+v", code, s)
+	}
+	if _, err := d.Ledger.Justify(t.Context(), d.EmailPool, lost, mfa.Justification{
+		ID: "J-LOST", Reason: "Left the phone in a taxi in Lyon", Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: ops7, At: d.now,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.now = d.now.Add(10 * time.Minute)
+	d.disable(t, d.Pool, maria, "e-1")
+	d.disable(t, d.EmailPool, lost, "e-2")
+	d.now = d.now.Add(20 * time.Minute)
+	code, s = d.statusOf(t)
+	if code != 1 || len(s.Overrides) != 2 || s.Mode != "unknown" || s.Sweep.TooOld {
+		t.Fatalf("exit status %d, %+v", code, s)
+	}
+	by := map[mfa.Sub]status.Override{}
+	for _, o := range s.Overrides {
+		by[o.Sub] = o
+	}
+	if o := by[maria]; o.Username != "maria" || !o.Required || o.Justified || o.SecondsLeft != 86400-1200 || o.Severity != mfa.Critical || !cmp.Equal(o.Failed, []mfa.Rule{mfa.RuleMissing}) {
+		t.Errorf("maria: %+v", o)
+	}
+	if o := by[lost]; !o.Justified || o.Justification == nil || o.Justification.Ticket != "CHG0012345" || !strings.Contains(o.Then, "locked out") {
+		t.Errorf("lee: %+v", o)
+	}
+	_, text, _ := d.run(t, "status")
+	for _, line := range strings.Split(text, "\n") {
+		if len([]rune(line)) > 100 {
+			t.Errorf("%d columns: %s", len([]rune(line)), line)
+		}
+	}
+	t.Logf("\n%s", text)
+	if code, s = d.statusOf(t, "LEE@example.com"); code != 0 || len(s.Overrides) != 1 || len(s.Asked) != 1 {
+		t.Errorf("of one user: exit status %d, %+v", code, s)
+	}
+	if code, s = d.statusOf(t, by[maria].ID); code != 1 || len(s.Overrides) != 1 || s.Overrides[0].Sub != maria {
+		t.Errorf("of one override: exit status %d, %+v", code, s)
+	}
+	if code, _, errs := d.run(t, "status", "nobody"); code != 2 || !strings.Contains(errs, "neither a user nobody") {
+		t.Errorf("of nobody: exit status %d, %s", code, errs)
+	}
+}
