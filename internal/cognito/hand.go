@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,9 +28,6 @@ type Hand struct{ client Taker }
 
 // NewHand makes a Hand of a client of the pools' Region.
 func NewHand(client Taker) *Hand { return &Hand{client} }
-
-// ErrLacking means that the service has no AdminDeleteSoftwareToken there.
-var ErrLacking = errors.New("Cognito has no AdminDeleteSoftwareToken here") //nolint:staticcheck // a name
 
 // switches are the request's members that switch factors on and off.
 var switches = map[mfa.Factor]string{
@@ -83,16 +79,16 @@ func written(body []byte) middleware.SerializeMiddleware {
 }
 
 // DeleteToken deletes the user's TOTP secret, so that a stolen phone is worth
-// nothing at once. ErrLacking: the service cannot.
-func (h *Hand) DeleteToken(ctx context.Context, pool mfa.PoolID, username, ticket string) error {
+// nothing at once. False without an error: the service has no such operation there.
+func (h *Hand) DeleteToken(ctx context.Context, pool mfa.PoolID, username, ticket string) (bool, error) {
 	_, err := h.client.AdminDeleteSoftwareToken(ctx, &cognito.AdminDeleteSoftwareTokenInput{UserPoolId: new(string(pool)), Username: &username}, claim(ticket))
 	switch {
 	case err == nil:
-		return nil
+		return true, nil
 	case unanswered(err) && code(err) != "AccessDeniedException":
-		return fmt.Errorf("%w: %w", ErrLacking, err)
+		return false, nil
 	default:
-		return fmt.Errorf("delete software token: %w", err)
+		return false, fmt.Errorf("delete software token: %w", err)
 	}
 }
 

@@ -42,7 +42,7 @@ func (p *Paper) line(format string, args ...any) {
 	}
 	text := strings.TrimRight(fmt.Sprintf(format, args...), " ")
 	if p.ASCII {
-		text = ascii(text)
+		text = ASCII(text)
 	}
 	_, p.err = fmt.Fprintln(p.W, text)
 }
@@ -52,7 +52,8 @@ func (p *Paper) Err() error { return p.err }
 
 var asciiFor = strings.NewReplacer("…", "...", "✓", "ok", "✗", "FAIL", "–", "-", "×", "x")
 
-func ascii(text string) string {
+// ASCII is the text for a locale that is not UTF-8.
+func ASCII(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r > unicode.MaxASCII {
 			return '?'

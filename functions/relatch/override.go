@@ -1,0 +1,393 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/desk"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/operator"
+	"github.com/stackflow/relatch/internal/request"
+	"github.com/stackflow/relatch/internal/story"
+)
+
+const userHelp = `USER is a username, an e-mail address or a sub in one of the guarded user pools,
+or POOL/SUB.`
+
+const exitHelp = `Exit status: 0 when it is done; 1 when it was refused, or is not done; 2 for bad
+usage, also for a USER who does not exist or could be several.`
+
+const overrideHelp = `Switch a user's MFA off for an emergency, with a reason on record. Relatch
+switches it on again after 24 hours at most.
+
+It says what will happen, asks once, records the reason, switches every factor of
+the user off with your own AWS credentials, reads the user back and waits until
+Relatch has seen it. With --lost-device the authenticator's secret is deleted, so
+that whoever has the phone can do nothing with it, and the user enrols a new one.
+
+The reason must say what happened, in the words of this case; the ticket must
+have the form that the policy asks for, and be of this user. Nobody else's reason
+counts. A user who has had too many overrides needs somebody's approval first:
+the reason is recorded, and the command says what that person has to do.
+
+` + userHelp + `
+
+` + awsHelp + `
+
+You need: in the user pools cognito-idp:ListUsers, AdminGetUser,
+AdminListGroupsForUser, DescribeUserPool, GetUserPoolMfaConfig and
+AdminSetUserMFAPreference (--lost-device: AdminDeleteSoftwareToken); to read the
+ledger and the policy; and lambda:InvokeFunctionUrl for the function override.
+
+` + exitHelp
+
+const overrideExamples = `  relatch override maria --reason 'Phone broke, new one comes tomorrow' --ticket CHG0012345
+  relatch override maria@example.com --lost-device --ticket INC0000042 \
+    --reason 'Phone stolen on the train to Lyon'
+  relatch override maria --reason '…' --ticket CHG0012345 --dry-run   what would happen
+  relatch override maria --reason '…' --ticket CHG0012345 --yes --output json`
+
+// exception are the flags that give a reason.
+type exception struct {
+	reason, ticket, cause string
+}
+
+func (e *exception) add(c *cobra.Command) {
+	c.Flags().StringVar(&e.reason, "reason", "", "what happened, and why it cannot wait (a `TEXT`)")
+	c.Flags().StringVar(&e.ticket, "ticket", "", "the `TICKET` of this user's case, such as CHG0012345")
+	c.Flags().StringVar(&e.cause, "cause", "", "the `CAUSE`: lost_device, broken_app or other, which is the default")
+}
+
+func (e *exception) check() error {
+	var errs []error
+	if strings.TrimSpace(e.reason) == "" {
+		errs = append(errs, errors.New("--reason: say what happened"))
+	}
+	if !slices.Contains([]mfa.Cause{"", mfa.LostDevice, mfa.BrokenApp, mfa.OtherCause}, mfa.Cause(e.cause)) {
+		errs = append(errs, fmt.Errorf("--cause: %q is none of lost_device, broken_app and other", e.cause))
+	}
+	return errors.Join(errs...)
+}
+
+type overrideFlags struct {
+	live
+	exception
+	lost, dry, yes bool
+	wait           time.Duration
+}
+
+func overrideCommand(t terminal) *cobra.Command {
+	var f overrideFlags
+	c := &cobra.Command{
+		Use:     "override USER --reason TEXT --ticket TICKET [--lost-device] [--dry-run] [--yes]",
+		Short:   "Switch a user's MFA off for an emergency, with a reason on record",
+		Long:    overrideHelp,
+		Example: overrideExamples,
+		Args:    oneUser,
+		RunE:    func(c *cobra.Command, args []string) error { return f.run(c.Context(), t, args[0]) },
+
+		DisableFlagsInUseLine: true,
+	}
+	c.Flags().SortFlags = false
+	f.exception.add(c)
+	c.Flags().BoolVar(&f.lost, "lost-device", false, "the device is lost or stolen: delete its secret")
+	c.Flags().BoolVar(&f.dry, "dry-run", false, "say what would happen, and do nothing")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	c.Flags().DurationVar(&f.wait, "wait", 3*time.Minute, "wait so long for Relatch to see it; 0: do not wait (a `DURATION`)")
+	f.live.add(c)
+	return c
+}
+
+func (f *overrideFlags) check(t terminal) error {
+	errs := []error{f.live.check(), f.exception.check()}
+	if f.lost && f.cause != "" && f.cause != string(mfa.LostDevice) {
+		errs = append(errs, fmt.Errorf("--lost-device and --cause %s contradict each other", f.cause))
+	}
+	if !f.yes && !f.dry && !t.inIsTerminal {
+		errs = append(errs, errors.New("standard input is no terminal: nobody can be asked; use --yes, or --dry-run to see what would happen"))
+	}
+	return errors.Join(errs...)
+}
+
+func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
+	if err := f.check(t); err != nil {
+		return err
+	}
+	if f.lost {
+		f.cause = string(mfa.LostDevice)
+	}
+	o, by, err := f.operator(ctx, t)
+	if err != nil {
+		return err
+	}
+	person, err := o.Find(ctx, who)
+	if err != nil {
+		return unclear(err)
+	}
+	forecast, err := o.Forecast(ctx, person, operator.Exception{By: by, Reason: f.reason, Ticket: f.ticket, Cause: mfa.Cause(f.cause), DeleteToken: f.lost})
+	if err != nil {
+		return undone{err}
+	}
+	p := t.page(f.output)
+	p.forecast(forecast, o.House.Observe)
+	switch {
+	case f.dry && f.output == "json":
+		return f.print(t, overridden{Forecast: told(forecast)})
+	case f.dry:
+		p.line("Dry run: nothing was done.")
+		return nil
+	case !f.yes && !t.confirms(p.w, "Switch MFA off for "+person.Name+"?"):
+		return undone{errors.New("nothing was done")}
+	}
+	return f.do(ctx, t, o, forecast)
+}
+
+// do is what comes after the question.
+func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator, forecast operator.Forecast) error {
+	p, out := t.page(f.output), overridden{Forecast: told(forecast)}
+	answer, err := o.Justify(ctx, forecast.Person, forecast.Exception)
+	if err != nil {
+		return undone{f.unreachable(err, forecast)}
+	}
+	out.Justification = answer.ID
+	if forecast.Approval && answer.Approver == "" {
+		return undone{fmt.Errorf("%s needs an approver: nothing was switched off. Your reason is on record as %s. Somebody else, neither you nor the user, has to run\n"+
+			"  relatch approve %s %s\nand then you run this command again", forecast.Name, answer.ID, forecast.Name, answer.ID)}
+	}
+	taken, err := o.SwitchOff(ctx, forecast)
+	if err != nil {
+		return undone{fmt.Errorf("%w; the reason is on record as %s and counts for %.0f hours", err, answer.ID, forecast.Policy.Before.Hours())}
+	}
+	out.At, out.TokenDeleted, out.Done = taken.At, taken.Deleted, true
+	p.line("MFA of %s is off: read back, no factor is on. Justification %s.", forecast.Name, answer.ID)
+	if taken.Lacking {
+		p.line("The service cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead, and the lost device keeps its secret.")
+	}
+	if f.wait > 0 {
+		p.line("Waiting for Relatch to see it, up to %s …", f.wait)
+	}
+	s, seen, err := o.Await(ctx, forecast.Person, f.wait, func(s mfa.Standing) bool { return s.Override != nil })
+	if err != nil {
+		fmt.Fprintf(t.err, "relatch override: %s\n", story.Clean(err.Error()))
+	}
+	override := forecast.Override
+	if seen {
+		override = *s.Override
+		out.Override, out.Justified, out.Failed = override.ID, override.Match.Justified(), override.Match.Failed
+	}
+	out.Deadline = override.Deadline
+	p.afterwards(forecast, override, taken, seen)
+	if f.output == "json" {
+		return f.print(t, out)
+	}
+	return nil
+}
+
+// unreachable says what is left to do where the function cannot be asked.
+func (f *overrideFlags) unreachable(err error, forecast operator.Forecast) error {
+	problem, _ := errors.AsType[*request.Problem](err)
+	if _, ok := errors.AsType[*desk.Unreachable](err); !ok && (problem == nil || problem.Type != request.Unavailable) {
+		return err
+	}
+	page := "That pages on-call"
+	if !forecast.Override.Required {
+		page = "That warns on-call"
+	}
+	return fmt.Errorf("%w. Nothing was switched off. If it cannot wait, the bare command is\n  %s\n"+
+		"%s, as an override that nobody justified; once the function answers again, within %.0f minutes, say why:\n  relatch justify %s --reason … --ticket …",
+		err, forecast.CLI(), page, forecast.Policy.Late.Minutes(), forecast.Name)
+}
+
+// overridden is the output as JSON.
+type overridden struct {
+	Schema string `json:"schema"`
+	// Done: MFA is off. False after a dry run.
+	Done     bool     `json:"done"`
+	Forecast forecast `json:"forecast"`
+
+	Justification string     `json:"justification,omitzero"`
+	At            time.Time  `json:"at,omitzero"`
+	TokenDeleted  bool       `json:"token_deleted,omitzero"`
+	Override      string     `json:"override,omitzero"` // empty: not seen yet
+	Justified     bool       `json:"justified,omitzero"`
+	Failed        []mfa.Rule `json:"failed_rules,omitzero"`
+	Deadline      time.Time  `json:"deadline,omitzero"`
+}
+
+func (f *overrideFlags) print(t terminal, o overridden) error {
+	o.Schema = "relatch.override/1"
+	return t.json(o)
+}
+
+// forecast is the forecast as JSON.
+type forecast struct {
+	By       string       `json:"by"`
+	User     alert.User   `json:"user"`
+	Factors  []mfa.Factor `json:"factors"`
+	Spent    int          `json:"overrides_used"`
+	Budget   int          `json:"budget"`
+	Approval bool         `json:"approver_needed"`
+	Deadline time.Time    `json:"deadline"`
+	Alerts   []string     `json:"alerts"`
+}
+
+func told(f operator.Forecast) forecast {
+	out := forecast{
+		By: f.By, User: alert.User{Pool: f.Pool, Sub: f.Sub, Username: f.Username, Roles: f.Roles}, Factors: f.Factors,
+		Spent: f.Spent, Budget: f.Policy.Budget, Approval: f.Approval, Deadline: f.Override.Deadline, Alerts: []string{},
+	}
+	for _, a := range f.Alerts {
+		out.Alerts = append(out.Alerts, a.Title)
+	}
+	return out
+}
+
+// json writes a value for machines.
+func (t terminal) json(v any) error {
+	e := json.NewEncoder(t.out)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	return nil
+}
+
+// confirms asks once; everything but yes is no.
+func (t terminal) confirms(w io.Writer, question string) bool {
+	fmt.Fprintf(w, "%s [y/N] ", story.Clean(question))
+	answer, err := bufio.NewReader(t.in).ReadString('\n')
+	if err != nil && answer == "" {
+		fmt.Fprintln(w)
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes"
+}
+
+// page is what a person reads: on standard output, or on standard error where
+// that is for a machine.
+type page struct {
+	w     io.Writer
+	ascii bool
+	zone  *time.Location
+}
+
+func (t terminal) page(output string) page {
+	p := page{t.out, !t.utf8(), t.now().Location()}
+	if output == "json" {
+		p.w = t.err
+	}
+	return p
+}
+
+func (p page) line(format string, args ...any) {
+	text := story.Clean(fmt.Sprintf(format, args...))
+	if p.ascii {
+		text = story.ASCII(text)
+	}
+	fmt.Fprintln(p.w, text)
+}
+
+func (p page) row(name, format string, args ...any) {
+	p.line("%-13s %s", name, fmt.Sprintf(format, args...))
+}
+
+// at is a time as the person's clock shows it, and in UTC.
+func (p page) at(t time.Time) string {
+	utc := t.UTC().Format("Mon 2 Jan 15:04 UTC")
+	if local := t.In(p.zone).Format("Mon 2 Jan 15:04 MST"); local != utc {
+		return local + " (" + utc + ")"
+	}
+	return utc
+}
+
+func (p page) forecast(f operator.Forecast, observe bool) {
+	p.row("You", "%s", cmp.Or(alert.Who(mfa.Actor{ARN: f.By}), f.By))
+	p.row("User", "%s, pool %s, sub %s", f.Whole(), f.Pool, f.Sub)
+	off := alert.Names(f.Factors)
+	if others := mfa.Without(f.Factors, []mfa.Factor{mfa.TOTP}); f.Token && len(others) > 0 {
+		off = "TOTP, which is deleted, and " + alert.Names(others)
+	} else if f.Token {
+		off = "TOTP, which is deleted"
+	}
+	p.row("Switched off", "%s", off)
+	p.row("Overrides", "%d of %d used in %.0f days", f.Spent, f.Policy.Budget, f.Policy.BudgetSpan.Hours()/24)
+	if f.Approval {
+		p.row("Approver", "needed, and there is none yet: the reason is recorded, and nothing is switched off")
+	} else if f.Justification.Approver != "" {
+		p.row("Approver", "%s", alert.Who(mfa.Actor{ARN: f.Justification.Approver}))
+	}
+	switch {
+	case observe:
+		p.row("Until", "you switch it on again: Relatch only observes")
+	case f.Token:
+		p.row("Until", "the user enrols a new device, by %s: the old one cannot be switched on again", p.at(f.Override.Deadline))
+	default:
+		p.row("Until", "%s; then %s comes on again", p.at(f.Override.Deadline), alert.Names(f.Override.Taken))
+	}
+	p.onCall(f)
+	p.row("On record", "%s; %s", f.Reason, f.Ticket)
+}
+
+// onCall says what on-call will see, and why.
+func (p page) onCall(f operator.Forecast) {
+	if f.Approval {
+		return // nothing is switched off
+	}
+	if len(f.Alerts) == 0 {
+		p.row("On-call sees", "nothing: no role of the user requires MFA, and the reason is on record")
+		return
+	}
+	for _, a := range f.Alerts {
+		why := "the reason is on record, and a role of the user requires MFA"
+		switch {
+		case !f.Enabled:
+			why = "the user's account is disabled"
+		case !f.Override.Match.Justified():
+			why = "nobody justified it"
+		}
+		page := "no page"
+		if a.Severity == mfa.Critical {
+			page = "a page"
+		}
+		p.row("On-call sees", "%s (%s): %s", a.Severity, page, why)
+		p.row("", "%s", a.Title)
+	}
+}
+
+// afterwards says what is left to know once MFA is off.
+func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, seen bool) {
+	p.line("")
+	switch {
+	case !seen:
+		p.row("Override", "not seen by Relatch yet: CloudTrail takes minutes, and a sweep finds it in half an hour; relatch status shows it then")
+	case o.Match.Justified():
+		p.row("Override", "%s, justified", o.ID)
+	default:
+		said := make([]string, len(o.Match.Failed))
+		for i, rule := range o.Match.Failed {
+			said[i] = request.Words(rule, f.Policy)
+		}
+		p.row("Override", "%s, NOT JUSTIFIED: %s", o.ID, strings.Join(said, "; "))
+	}
+	p.row("Deadline", "%s", p.at(o.Deadline))
+	p.row("End it early", "relatch end %s", f.Name)
+	switch {
+	case t.Deleted:
+		p.row("Tell the user", "sign in with the password, and enrol a new authenticator app at once: the old one is worth nothing any more.")
+	case f.Cause == mfa.LostDevice:
+		p.row("Tell the user", "sign in with the password, and enrol a new authenticator app before %s: then the old one is asked for again.", p.at(o.Deadline))
+	default:
+		p.row("Tell the user", "sign in with the password until %s; then %s is asked for again, and you have to sign in anew.", p.at(o.Deadline), alert.Names(f.Factors))
+	}
+}

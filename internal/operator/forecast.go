@@ -1,0 +1,227 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/request"
+)
+
+// Exception is what is asked for, and why.
+type Exception struct {
+	By             string // the ARN of whoever asks
+	Reason, Ticket string
+	Cause          mfa.Cause
+	// DeleteToken: the token is deleted, not only switched off.
+	DeleteToken bool
+}
+
+func (e Exception) request(p Person) request.Request {
+	cause := e.Cause
+	if cause == "" {
+		cause = mfa.OtherCause
+	}
+	return request.Request{Do: request.Justify, Pool: p.Pool, Sub: p.Sub, Reason: e.Reason, Ticket: e.Ticket, Cause: cause}
+}
+
+// Forecast is what will be when the user's factors are switched off now.
+type Forecast struct {
+	Person
+	Exception
+	Policy        mfa.Policy
+	Justification mfa.Justification
+	// Factors are switched on, and will be taken. Token: TOTP is among them and
+	// will be deleted.
+	Factors []mfa.Factor
+	Token   bool
+	// Spent are the overrides used of the budget.
+	Spent int
+	// Approval: somebody else has to approve first, and nobody has.
+	Approval bool
+	// Override is as Relatch will have it; it has no ID yet.
+	Override mfa.Override
+	// Alerts are what on-call will see.
+	Alerts []alert.Alert
+}
+
+// Forecast says what will be. The error is a *Refusal where it must not be, or
+// would not be an override.
+func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecast, error) {
+	policy, err := o.Rules(ctx)
+	if err != nil {
+		return Forecast{}, err
+	}
+	standing, err := o.Standing(ctx, p)
+	if err != nil {
+		return Forecast{}, err
+	}
+	pool, err := o.Users.Pool(ctx, p.Pool, nil, time.Time{})
+	if err != nil {
+		return Forecast{}, err
+	}
+	if err := possible(p, pool, standing); err != nil {
+		return Forecast{}, err
+	}
+	now := o.Now().UTC().Truncate(time.Second)
+	j, err := o.recorded(ctx, p, e, now)
+	if err != nil {
+		return Forecast{}, err
+	}
+	f := Forecast{
+		Person: p, Exception: e, Policy: policy, Justification: j, Factors: p.Factors,
+		Token: e.DeleteToken && slices.Contains(p.Factors, mfa.TOTP), Spent: standing.Spent(now, policy),
+	}
+	if err := f.decide(o.House, pool, standing, now); err != nil {
+		return Forecast{}, err
+	}
+	return f, f.refusal(standing)
+}
+
+// possible refuses what would be no override, or a second one.
+func possible(p Person, pool mfa.Pool, s mfa.Standing) error {
+	switch o := s.Override; {
+	case p.Federated:
+		return refuse("%s signs in with an identity provider, which has the user's MFA: switch it off there", p.Name)
+	case o != nil:
+		return refuse("override %s of %s is open already, since %s, by %s; it ends by %s. To justify it: relatch justify %s; to end it: relatch end %s",
+			o.ID, p.Name, clock(o.OpenedAt), alert.Who(o.Actor), clock(o.Deadline), o.ID, o.ID)
+	case pool.Mode == mfa.ModeOff:
+		return refuse("pool %s asks nobody for MFA: there is nothing to switch off", p.Pool)
+	case pool.Mode == mfa.ModeOn:
+		return refuse("pool %s requires MFA of everybody: Cognito would ask %s all the same", p.Pool, p.Name)
+	case len(p.Factors) == 0:
+		return refuse("%s has no factor that is switched on: there is nothing to switch off", p.Name)
+	}
+	return nil
+}
+
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// recorded is the justification as it will be on record, or is already.
+func (o *Operator) recorded(ctx context.Context, p Person, e Exception, now time.Time) (mfa.Justification, error) {
+	j := e.request(p).Record(e.By, now)
+	before, err := o.Justification(ctx, p, j.ID)
+	if err != nil {
+		return j, err
+	}
+	if before != nil {
+		return *before, nil
+	}
+	use, err := o.Ledger.TicketUse(ctx, j.Ticket)
+	if err != nil {
+		return j, fmt.Errorf("read the ledger: %w", err)
+	}
+	if use != nil && !use.Of(p.Pool, p.Sub) {
+		j.TicketOf = use
+	}
+	return j, nil
+}
+
+// decide has Relatch decide as if CloudTrail had delivered it.
+func (f *Forecast) decide(house mfa.House, pool mfa.Pool, s mfa.Standing, now time.Time) error {
+	c := mfa.Change{
+		Kind: mfa.FactorsChanged, EventName: "AdminSetUserMFAPreference", At: now, Actor: mfa.Actor{ARN: f.By, Type: mfa.Admin},
+		Pool: f.Pool, Sub: f.Sub, Off: f.Factors, Claims: []string{f.Ticket},
+	}
+	state := mfa.State{House: house, Pool: pool, User: f.User, Standing: s, Justifications: []mfa.Justification{f.Justification}}
+	state.User.Factors, state.User.Preferred = nil, ""
+	state.Standing.Baseline = &mfa.Baseline{Factors: f.Factors, Preferred: f.Preferred, SeenAt: now}
+	d := mfa.Decide(state, c, f.Policy, now)
+	if d.Verdict != mfa.Opens {
+		return refuse("%s is the only factor of %s, and no MFA as the role asks for it: Relatch could not switch it on again (%s)", alert.Names(f.Factors), f.Whole(), d.Reason)
+	}
+	f.Override, f.Alerts = *d.Standing.Override, alert.Compose(state, c, d, now)
+	return nil
+}
+
+// refusal names every rule that is not met, in words. That an approver is
+// missing is for later: there has to be something that can be approved of.
+func (f *Forecast) refusal(s mfa.Standing) error {
+	f.Approval = slices.Contains(f.Override.Match.Failed, mfa.RuleApprover)
+	failed := mfa.Without(f.Override.Match.Failed, []mfa.Rule{mfa.RuleApprover})
+	if len(failed) == 0 {
+		return nil
+	}
+	said := make([]string, len(failed))
+	for i, rule := range failed {
+		said[i] = request.Words(rule, f.Policy)
+		past := s.UsedBy(f.Justification.ID)
+		switch {
+		case rule == mfa.RuleUsed && f.Justification.TicketOf != nil:
+			said[i] = request.Used(f.Ticket, *f.Justification.TicketOf).Detail
+		case rule == mfa.RuleUsed && past != nil:
+			said[i] = fmt.Sprintf("%s justified override %s of %s; say what is different now", f.Justification.ID, past.ID, past.OpenedAt.Format(time.DateOnly))
+		}
+	}
+	return &Refusal{Why: strings.Join(said, "; "), Failed: failed}
+}
+
+// Taken is what SwitchOff did.
+type Taken struct {
+	At time.Time
+	// Deleted: the token is deleted. Lacking: it should be, and the service cannot.
+	Deleted, Lacking bool
+}
+
+// SwitchOff takes the user's factors, and reads the user back: no error means
+// that none is on. A token is deleted last: as long as it is there, the other
+// factors are no override of their own.
+func (o *Operator) SwitchOff(ctx context.Context, f Forecast) (Taken, error) {
+	t := Taken{At: o.Now().UTC().Truncate(time.Second)}
+	off := f.Factors
+	if f.Token {
+		off = mfa.Without(off, []mfa.Factor{mfa.TOTP})
+	}
+	if len(off) > 0 {
+		if err := o.Hand.Disable(ctx, f.Pool, f.Username, off, f.Ticket); err != nil {
+			return t, err
+		}
+	}
+	if f.Token {
+		deleted, err := o.Hand.DeleteToken(ctx, f.Pool, f.Username, f.Ticket)
+		if t.Deleted, t.Lacking = deleted, err == nil && !deleted; t.Lacking {
+			err = o.Hand.Disable(ctx, f.Pool, f.Username, []mfa.Factor{mfa.TOTP}, f.Ticket)
+		}
+		if err != nil {
+			return t, err
+		}
+	}
+	now, err := o.Users.User(ctx, f.Pool, f.Sub)
+	if err != nil {
+		return t, fmt.Errorf("read the user back: %w", err)
+	}
+	if len(now.Factors) > 0 {
+		return t, fmt.Errorf("Cognito took the call, but %s is still switched on", alert.Names(now.Factors)) //nolint:staticcheck // a name
+	}
+	return t, nil
+}
+
+// CLI is the AWS CLI's command that switches the factors off without Relatch.
+func (f *Forecast) CLI() string {
+	options := map[mfa.Factor]string{
+		mfa.TOTP:     "--software-token-mfa-settings Enabled=false,PreferredMfa=false",
+		mfa.SMS:      "--sms-mfa-settings Enabled=false,PreferredMfa=false",
+		mfa.Email:    "--email-mfa-settings Enabled=false,PreferredMfa=false",
+		mfa.WebAuthn: "--web-authn-mfa-settings Enabled=false",
+	}
+	command := "aws cognito-idp admin-set-user-mfa-preference --user-pool-id " + string(f.Pool) + " --username " + quoted(f.Username)
+	for _, factor := range f.Factors {
+		command += " " + options[factor]
+	}
+	return command
+}
+
+// quoted is a word for a shell.
+func quoted(word string) string {
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("@%+=:,./_-", r)
+	}) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
