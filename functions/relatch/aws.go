@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -60,9 +59,17 @@ func (l *live) reach(c *cobra.Command) {
 	}
 }
 
-// used reports whether the command was given one of the flags of reach.
-func (l *live) used(c *cobra.Command) bool {
-	return slices.ContainsFunc([]string{"profile", "region", "endpoint-url", "stack", "table", "pools", "url"}, c.Flags().Changed)
+// either finds bad usage of a command that reads FILEs or else asks AWS.
+func (l *live) either(c *cobra.Command, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	for _, flag := range []string{"profile", "region", "endpoint-url", "stack", "table", "pools", "url"} {
+		if c.Flags().Changed(flag) {
+			return fmt.Errorf("--%s: AWS is not asked when FILEs are given", flag)
+		}
+	}
+	return nil
 }
 
 // check finds bad usage of the flags.

@@ -7,11 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/stackflow/relatch/internal/cloud"
 	"github.com/stackflow/relatch/internal/config"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/replay"
+	"github.com/stackflow/relatch/internal/report"
 	"github.com/stackflow/relatch/internal/status"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
@@ -143,13 +148,107 @@ func TestStatusOverTheWire(t *testing.T) {
 		}
 	}
 	t.Logf("\n%s", text)
-	if code, s = d.statusOf(t, "LEE@example.com"); code != 0 || len(s.Overrides) != 1 || len(s.Asked) != 1 {
+	if code, s = d.statusOf(t, "lee@example.com"); code != 0 || len(s.Overrides) != 1 || s.Asked == nil || s.Asked.Username != "lee@example.com" {
 		t.Errorf("of one user: exit status %d, %+v", code, s)
 	}
 	if code, s = d.statusOf(t, by[maria].ID); code != 1 || len(s.Overrides) != 1 || s.Overrides[0].Sub != maria {
 		t.Errorf("of one override: exit status %d, %+v", code, s)
 	}
-	if code, _, errs := d.run(t, "status", "nobody"); code != 2 || !strings.Contains(errs, "neither a user nobody") {
+	if code, _, errs := d.run(t, "status", "nobody"); code != 2 || !strings.Contains(errs, "no user has the username") {
 		t.Errorf("of nobody: exit status %d, %s", code, errs)
+	}
+}
+
+// keep appends the record to the journal of its user, named for the scenario.
+func (d *deployed) keep(t *testing.T, scenario string, r mfa.Record) mfa.Record {
+	t.Helper()
+	if r.User == nil {
+		return r
+	}
+	u := *r.User
+	u.Sub += mfa.Sub("-" + scenario)
+	r.User = &u
+	if r.Override != nil {
+		o := *r.Override
+		o.ID += "-" + scenario
+		r.Override = &o
+	}
+	loaded, err := d.Ledger.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(u.Pool, u.Sub)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, entry := loaded.Standing.Append(r)
+	if err := d.Ledger.Append(t.Context(), worker.Step{Standing: next, Entry: &entry}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestReportAndVerifyReadTheLedger(t *testing.T) {
+	d := deploy(t)
+	scenarios, err := (&replay.Loader{}).Load([]string{"../../events"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b report.Builder
+	for _, s := range scenarios {
+		if strings.HasPrefix(s.Name, "mass-") {
+			continue // hundreds of users
+		}
+		result, err := replay.Run(t.Context(), s, replay.Options{Start: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range result.Records {
+			b.Add("", d.keep(t, s.Name, r))
+		}
+	}
+	d.now = time.Date(2026, 12, 2, 0, 0, 0, 0, time.UTC)
+	month := report.Period{From: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+	want, err := b.Report(t.Context(), month, d.now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := d.run(t, "report", "--from", "2026-11", "--output", "json")
+	var got report.Report
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatalf("exit status %d: %v; %s", code, err, errs)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || code != 0 || len(got.All) < 50 {
+		t.Errorf("%d overrides; -records +report\n%s", len(got.All), diff)
+	}
+	if strings.Count(errs, "users are not named") != 1 { // moto has no such pools
+		t.Errorf("standard error: %q", errs)
+	}
+
+	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	if _, err := d.Ledger.Justify(t.Context(), d.Pool, maria, mfa.Justification{ID: "J-1", Reason: "Left the phone in a taxi in Lyon", Ticket: "CHG0012345", Author: ops7, At: d.now}); err != nil {
+		t.Fatal(err)
+	}
+	d.disable(t, d.Pool, maria, "e-1")
+	d.now = d.now.Add(time.Hour)
+	code, out, errs = d.run(t, "report", "--from", "2026-12")
+	for _, text := range []string{"maria", "itsm_manager", "1 h so far", "Left the phone in a taxi in Lyon", "CHG0012345, by SupportAdmin/ops-7"} {
+		if !strings.Contains(out, text) {
+			t.Errorf("exit status %d, the report lacks %q:\n%s%s", code, text, out, errs)
+		}
+	}
+
+	if code, out, errs = d.run(t, "verify"); code != 0 || !strings.Contains(out, "whole, as far as the ledger tells") {
+		t.Errorf("exit status %d: %s%s", code, out, errs)
+	}
+	journal := mfa.UserJournal(d.Pool, maria)
+	key := map[string]types.AttributeValue{
+		"pk": &types.AttributeValueMemberS{Value: journal}, "sk": &types.AttributeValueMemberS{Value: "entry/0000000001"},
+	}
+	if _, err := d.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: new(wiretest.Table), Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = d.run(t, "verify")
+	if want := "truncated  " + journal + ": the standing counts 1 entries, but the journal ends with entry 0\n"; code != 1 || !strings.HasPrefix(out, want) {
+		t.Errorf("exit status %d: %s%s", code, out, errs)
+	}
+	if code, _, errs = d.run(t, "verify", "--table", "nowhere"); code != 2 || !strings.Contains(errs, "read the ledger") {
+		t.Errorf("no such table: exit status %d: %s", code, errs)
 	}
 }

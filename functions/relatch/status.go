@@ -4,22 +4,27 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
+	"io"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/spf13/cobra"
 
+	"github.com/stackflow/relatch/internal/cognito"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/operator"
 	"github.com/stackflow/relatch/internal/stack"
 	"github.com/stackflow/relatch/internal/status"
+	"github.com/stackflow/relatch/internal/story"
 )
 
 const statusHelp = `Tell what is open now: who can sign in without MFA, since when and by whom,
 whether that was justified, how much time is left and what happens then; what
 is overdue or cannot be restored; incidents; and whether Relatch is at work.
 
-USER is a username, an e-mail address or a sub, of whom all that is open is told,
-and which factors are on; or the id of an override. Without one it is everybody.
+USER is a username, an e-mail address or a sub in one of the guarded user pools,
+POOL/SUB, or the id of the open override, such as O-54BUAM5LQR: then it is what is
+open of this user, and which factors are on. Without one it is everybody.
 
 Nothing is changed. Who asks needs to read the ledger's table (dynamodb:Query,
 dynamodb:BatchGetItem), the users (cognito-idp:AdminGetUser,
@@ -72,17 +77,20 @@ func (p *place) status(ctx context.Context, t terminal, user, output string) err
 		return err
 	}
 	if user != "" {
-		if err := p.only(ctx, &s, user); err != nil {
+		person, err := p.finder().Find(ctx, user)
+		if err != nil {
 			return err
 		}
+		s.Only(status.Asked{
+			Pool: person.Pool, Sub: person.Sub, Username: person.Name, Roles: person.Roles, Enabled: person.Enabled, Factors: person.Factors,
+		})
 	}
-	write := s.Text
 	if output == "json" {
 		e := json.NewEncoder(t.out)
 		e.SetEscapeHTML(false)
 		err = e.Encode(s)
 	} else {
-		err = write(t.out)
+		err = t.print(s.Text)
 	}
 	if err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -93,35 +101,24 @@ func (p *place) status(ctx context.Context, t terminal, user, output string) err
 	return nil
 }
 
-// only leaves what is about the user, or about the override.
-func (p *place) only(ctx context.Context, s *status.Status, user string) error {
-	if slices.ContainsFunc(s.Overrides, func(o status.Override) bool { return o.ID == user }) {
-		s.Only(user, nil)
-		return nil
+// finder finds the users whom people mean.
+func (p *place) finder() *operator.Operator {
+	return &operator.Operator{
+		House: mfa.House{Pools: p.settings.Pools()}, Ledger: p.Ledger,
+		Users: cognito.New(cognitoidentityprovider.NewFromConfig(p.aws), cognito.Options{ListedOnly: true}),
 	}
-	finder, ok := p.Ports.Users.(interface {
-		Find(context.Context, mfa.PoolID, string) ([]mfa.Sub, error)
-	})
-	if !ok {
-		panic("cannot happen: the users of place are Cognito's")
+}
+
+// print writes what the terminal's locale can show of a text.
+func (t terminal) print(write func(io.Writer) error) error {
+	var b strings.Builder
+	if err := write(&b); err != nil {
+		return err
 	}
-	var asked []status.Asked
-	for _, pool := range p.settings.Pools() {
-		subs, err := finder.Find(ctx, pool, user)
-		if err != nil {
-			return fmt.Errorf("find the user: %w", err)
-		}
-		for _, sub := range subs {
-			u, err := p.Ports.Users.User(ctx, pool, sub)
-			if err != nil {
-				return err
-			}
-			asked = append(asked, status.Asked{Pool: pool, Sub: sub, Username: u.Username, Roles: u.Roles, Enabled: u.Enabled, Factors: u.Factors})
-		}
+	text := b.String()
+	if !t.utf8() {
+		text = story.ASCII(text)
 	}
-	if len(asked) == 0 {
-		return fmt.Errorf("there is neither a user %s in the guarded pools nor an open override of that id", user)
-	}
-	s.Only("", asked)
-	return nil
+	_, err := io.WriteString(t.out, text)
+	return err
 }

@@ -68,8 +68,8 @@ type Status struct {
 	Overrides []Override `json:"overrides"` // those first that end first
 	Incidents []Incident `json:"incidents"` // those that are no open override's
 	Users     []User     `json:"users"`     // who are listed for something else
-	// Asked are the users who were asked for; none: everybody.
-	Asked []Asked `json:"asked,omitempty"`
+	// Asked is the user who was asked for; nil: everybody.
+	Asked *Asked `json:"asked,omitempty"`
 	// Unnamed is why users could not be looked up, if they could not.
 	Unnamed string `json:"unnamed,omitempty"`
 }
@@ -398,15 +398,12 @@ type Asked struct {
 	Factors  []mfa.Factor `json:"factors"` // switched on now
 }
 
-// Only leaves what is about the users and the override of the id.
-func (s *Status) Only(override string, users []Asked) {
-	other := func(pool mfa.PoolID, sub mfa.Sub) bool {
-		return !slices.ContainsFunc(users, func(a Asked) bool { return a.Pool == pool && a.Sub == sub })
-	}
-	s.Asked = users
-	s.Overrides = slices.DeleteFunc(s.Overrides, func(o Override) bool { return o.ID != override && other(o.Pool, o.Sub) })
-	s.Incidents = slices.DeleteFunc(s.Incidents, func(in Incident) bool { return other(in.Pool, in.Sub) })
-	s.Users = slices.DeleteFunc(s.Users, func(u User) bool { return other(u.Pool, u.Sub) })
+// Only leaves what is about the user.
+func (s *Status) Only(a Asked) {
+	s.Asked = &a
+	s.Overrides = slices.DeleteFunc(s.Overrides, func(o Override) bool { return o.Pool != a.Pool || o.Sub != a.Sub })
+	s.Incidents = slices.DeleteFunc(s.Incidents, func(in Incident) bool { return in.Pool != a.Pool || in.Sub != a.Sub })
+	s.Users = slices.DeleteFunc(s.Users, func(u User) bool { return u.Pool != a.Pool || u.Sub != a.Sub })
 	s.judge()
 }
 

@@ -28,8 +28,8 @@ func (s *Status) Text(out io.Writer) error {
 	if len(s.Wrong) == 0 {
 		p.label("Well", "nothing is overdue, unrestorable or critical")
 	}
-	for _, a := range s.Asked {
-		p.label("User", a.text())
+	if s.Asked != nil {
+		p.label("User", s.Asked.text())
 	}
 	p.overrides(s)
 	p.others(s)
@@ -43,8 +43,6 @@ func (s *Status) Text(out io.Writer) error {
 		text := []string{string(pool.ID)}
 		if pool.Posture > 0 {
 			text = append(text, fmt.Sprintf("%d with a required role have had no MFA since Relatch first looked", pool.Posture))
-		} else {
-			text = append(text, "nobody with a required role is known to have lacked MFA from the first day")
 		}
 		p.label("Pool", strings.Join(append(text, pool.Lacks...), "; "))
 	}
@@ -87,7 +85,7 @@ func (p page) line(text string, args ...any) {
 	fmt.Fprintln(p, story.Clean(fmt.Sprintf(text, args...)))
 }
 
-const labelWidth = 12
+const labelWidth = 13
 
 // label writes a text, and more of them, beside the label.
 func (p page) label(label, text string, more ...string) {
