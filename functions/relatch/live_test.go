@@ -217,7 +217,7 @@ func TestReportAndVerifyReadTheLedger(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || code != 0 || len(got.All) < 50 {
 		t.Errorf("%d overrides; -records +report\n%s", len(got.All), diff)
 	}
-	if strings.Count(errs, "users are not named") != 1 { // moto has no such pools
+	if !strings.Contains(errs, "users are not named") { // moto has no such pools
 		t.Errorf("standard error: %q", errs)
 	}
 

@@ -114,7 +114,7 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, paths []string) error {
 		}
 		asOf = t.now()
 		from, facts = ledgerSource{c.Context(), p.Ledger, func(dynamo.Journal) {}}, &ledgerFacts{
-			users: p.finder().Users, ledger: p.Ledger, people: map[mfa.RecordUser]mfa.User{},
+			users: p.finder().Users, ledger: p.Ledger, people: map[mfa.RecordUser]mfa.User{}, failed: map[mfa.PoolID]bool{},
 			trouble: func(err error) {
 				fmt.Fprintf(t.err, "relatch report: users are not named: %s\n", story.Clean(err.Error()))
 			},

@@ -51,25 +51,27 @@ func (l ledgerSource) Entries() iter.Seq2[mfa.Entry, error] {
 	}
 }
 
-// ledgerFacts are what Cognito and the ledger say besides the records. A user who
-// cannot be looked up has no name, and trouble is told of the first one.
+// ledgerFacts are what Cognito and the ledger say besides the records. Where a user
+// cannot be looked up, trouble is told once and nobody of the pool has a name.
 type ledgerFacts struct {
 	users interface {
 		User(context.Context, mfa.PoolID, mfa.Sub) (mfa.User, error)
 	}
 	ledger  *dynamo.Ledger
 	people  map[mfa.RecordUser]mfa.User
+	failed  map[mfa.PoolID]bool
 	trouble func(error)
 }
 
 func (f *ledgerFacts) Person(ctx context.Context, u mfa.RecordUser) (mfa.User, error) {
-	if known, ok := f.people[u]; ok || f.users == nil {
+	if known, ok := f.people[u]; ok || f.failed[u.Pool] {
 		return known, nil
 	}
 	user, err := f.users.User(ctx, u.Pool, u.Sub)
 	if err != nil {
 		f.trouble(err)
-		f.users = nil
+		f.failed[u.Pool] = true
+		user = mfa.User{}
 	}
 	f.people[u] = user
 	return user, nil

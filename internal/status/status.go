@@ -158,14 +158,15 @@ type reading struct {
 	Sources
 	Status
 
-	ctx context.Context
-	now time.Time
+	ctx    context.Context
+	now    time.Time
+	failed map[mfa.PoolID]bool // whose users could not be looked up
 }
 
 // Read tells what is open now. Only the ledger has to answer: users who cannot be
 // looked up keep their subs.
 func Read(ctx context.Context, from Sources, now time.Time) (Status, error) {
-	r := reading{Sources: from, ctx: ctx, now: now, Status: Status{
+	r := reading{Sources: from, ctx: ctx, now: now, failed: map[mfa.PoolID]bool{}, Status: Status{
 		Schema: Schema, At: now.UTC().Truncate(time.Second), Mode: cmp.Or(from.Mode, "unknown"),
 		Wrong: []string{}, Pools: []Pool{}, Overrides: []Override{}, Incidents: []Incident{}, Users: []User{},
 	}}
@@ -351,14 +352,15 @@ func (r *reading) incident(s mfa.Standing, in mfa.Incident) {
 	r.Incidents = append(r.Incidents, shown)
 }
 
-// person looks a user up. The first trouble is kept, and then nobody is asked for.
+// person looks a user up. The last trouble is kept; nobody else of the pool is
+// asked for then.
 func (r *reading) person(pool mfa.PoolID, sub mfa.Sub) mfa.User {
-	if r.Unnamed != "" {
+	if r.failed[pool] {
 		return mfa.User{}
 	}
 	u, err := r.Sources.Users.User(r.ctx, pool, sub)
 	if err != nil {
-		r.Unnamed = err.Error()
+		r.Unnamed, r.failed[pool] = err.Error(), true
 		return mfa.User{}
 	}
 	return u
