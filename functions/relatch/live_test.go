@@ -1,254 +1,550 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
+	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/stackflow/relatch/internal/cloud"
-	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/dynamo"
+	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
-	"github.com/stackflow/relatch/internal/replay"
-	"github.com/stackflow/relatch/internal/report"
-	"github.com/stackflow/relatch/internal/status"
+	"github.com/stackflow/relatch/internal/trail"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
 )
 
-// deployed is Relatch in an account, with the functions' worker in this process
-// and a clock that the test sets.
-type deployed struct {
+// city is an account with Relatch in it, as the command sees it: AWS behind one
+// endpoint, which also keeps CloudTrail's record of who switched what off, and
+// override behind its function URL.
+type city struct {
 	*wiretest.Account
-	*cloud.Cloud
-	worker *worker.Worker
-	now    time.Time
+	t                         *testing.T
+	audit, reenable, override *lambdatest.Function
+	aws, url                  string
+	subs                      map[string]mfa.Sub // by username
+	records                   []string           // not delivered yet
+	by                        string             // role and session of whoever runs the command
+	now                       time.Duration      // how far the clock has gone on by waiting
+	deletes                   bool               // AdminDeleteSoftwareToken is there
 }
 
-const ops7 = "arn:aws:sts::123456789012:assumed-role/SupportAdmin/ops-7"
-
-func deploy(t *testing.T) *deployed {
+// build compiles the functions and starts everything.
+func build(t *testing.T) *city {
 	t.Helper()
-	d := &deployed{Account: wiretest.Open(t), now: time.Date(2026, 11, 23, 3, 12, 4, 0, time.UTC)}
-	env := append(d.Environment(), "RELATCH_RULE=relatch", "RELATCH_AUDIT_QUEUE_URL="+d.URL(wiretest.AuditQueue))
-	for _, e := range env {
-		name, value, _ := strings.Cut(e, "=")
-		t.Setenv(name, value)
-	}
-	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
-	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
-	settings, err := config.Read(d.Environment())
+	c := &city{Account: wiretest.Open(t), t: t, subs: map[string]mfa.Sub{}, by: "SupportAdmin/ops-7"}
+	c.audit = lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), c.Environment()...)
+	c.reenable = lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), c.Environment()...)
+	c.override = lambdatest.Start(t, lambdatest.Build(t, "./functions/override"), c.Environment()...)
+	c.aws, c.url = c.serve(t, c.front()), c.serve(t, http.HandlerFunc(c.functionURL))
+	return c
+}
+
+func (c *city) serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (c *city) arn() string { return "arn:aws:sts::123456789012:assumed-role/" + c.by }
+
+func (c *city) clock() time.Time { return time.Now().Add(c.now) }
+
+// front is moto, but for what moto has not: AdminDeleteSoftwareToken, sessions
+// whose database in DynamoDB Local is the functions', and CloudTrail.
+func (c *city) front() http.Handler {
+	target, err := url.Parse(*c.Moto.BaseEndpoint)
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	a, err := cloud.Load(os.Getenv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	clock := func() time.Time { return d.now }
-	d.Cloud = cloud.Open(a, settings, clock)
-	d.worker = worker.New(settings.House(), d.Ports, clock)
-	return d
-}
-
-// run runs the command as a person does.
-func (d *deployed) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, errs strings.Builder
-	code = run(t.Context(), args, terminal{
-		in: strings.NewReader(""), out: &out, err: &errs, getenv: os.Getenv, wait: wait,
-		now: func() time.Time { return d.now },
-	})
-	return code, out.String(), errs.String()
-}
-
-func (d *deployed) look(t *testing.T, c mfa.Change) {
-	t.Helper()
-	if _, err := d.worker.Look(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// disable switches TOTP off, as the administrator ops-7 does, and has it looked at.
-func (d *deployed) disable(t *testing.T, pool mfa.PoolID, sub mfa.Sub, event string) {
-	t.Helper()
-	d.Switch(t, pool, sub, false, mfa.TOTP)
-	d.look(t, mfa.Change{
-		Key: event, EventID: event, Kind: mfa.FactorsChanged, EventName: "AdminSetUserMFAPreference", At: d.now, Pool: pool, Sub: sub,
-		Off: []mfa.Factor{mfa.TOTP}, Actor: mfa.Actor{ARN: ops7, Type: mfa.Admin}, Source: "198.51.100.7",
-	})
-}
-
-func (d *deployed) sweep(t *testing.T) {
-	t.Helper()
-	if _, err := d.worker.Sweep(t.Context(), worker.Round{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Ledger.KeepBookmark(t.Context(), worker.Bookmark{CompletedAt: d.now}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (d *deployed) statusOf(t *testing.T, args ...string) (int, status.Status) {
-	t.Helper()
-	code, out, errs := d.run(t, append([]string{"status", "--output", "json"}, args...)...)
-	var s status.Status
-	if err := json.Unmarshal([]byte(out), &s); err != nil {
-		t.Fatalf("exit status %d: %v\n%s%s", code, err, out, errs)
-	}
-	return code, s
-}
-
-func TestStatusOverTheWire(t *testing.T) {
-	d := deploy(t)
-	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
-	lost := d.Add(t, wiretest.Person{Pool: d.EmailPool, Name: "lee@example.com", Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
-	d.now = d.now.Add(-10 * time.Minute)
-	code, s := d.statusOf(t)
-	if diff := cmp.Diff([]string{"no sweep has ever been completed"}, s.Wrong); code != 1 || diff != "" {
-		t.Errorf("before the first sweep: exit status %d, -want +got\n%s", code, diff)
-	}
-	d.sweep(t)
-	if code, s = d.statusOf(t); code != 0 || len(s.Wrong) > 0 || len(s.Overrides) > 0 {
-		t.Errorf("all well: exit status %d, %+v", code, s)
-	}
-	if _, err := d.Ledger.Justify(t.Context(), d.EmailPool, lost, mfa.Justification{
-		ID: "J-LOST", Reason: "Left the phone in a taxi in Lyon", Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: ops7, At: d.now,
-	}); err != nil {
-		t.Fatal(err)
-	}
-	d.now = d.now.Add(10 * time.Minute)
-	d.disable(t, d.Pool, maria, "e-1")
-	d.disable(t, d.EmailPool, lost, "e-2")
-	d.now = d.now.Add(20 * time.Minute)
-	code, s = d.statusOf(t)
-	if code != 1 || len(s.Overrides) != 2 || s.Mode != "unknown" || s.Sweep.TooOld {
-		t.Fatalf("exit status %d, %+v", code, s)
-	}
-	by := map[mfa.Sub]status.Override{}
-	for _, o := range s.Overrides {
-		by[o.Sub] = o
-	}
-	if o := by[maria]; o.Username != "maria" || !o.Required || o.Justified || o.SecondsLeft != 86400-1200 || o.Severity != mfa.Critical || !cmp.Equal(o.Failed, []mfa.Rule{mfa.RuleMissing}) {
-		t.Errorf("maria: %+v", o)
-	}
-	if o := by[lost]; !o.Justified || o.Justification == nil || o.Justification.Ticket != "CHG0012345" || !strings.Contains(o.Then, "locked out") {
-		t.Errorf("lee: %+v", o)
-	}
-	_, text, _ := d.run(t, "status")
-	for _, line := range strings.Split(text, "\n") {
-		if len([]rune(line)) > 100 {
-			t.Errorf("%d columns: %s", len([]rune(line)), line)
-		}
-	}
-	t.Logf("\n%s", text)
-	if code, s = d.statusOf(t, "lee@example.com"); code != 0 || len(s.Overrides) != 1 || s.Asked == nil || s.Asked.Username != "lee@example.com" {
-		t.Errorf("of one user: exit status %d, %+v", code, s)
-	}
-	if code, s = d.statusOf(t, by[maria].ID); code != 1 || len(s.Overrides) != 1 || s.Overrides[0].Sub != maria {
-		t.Errorf("of one override: exit status %d, %+v", code, s)
-	}
-	if code, _, errs := d.run(t, "status", "nobody"); code != 2 || !strings.Contains(errs, "no user has the username") {
-		t.Errorf("of nobody: exit status %d, %s", code, errs)
-	}
-}
-
-// keep appends the record to the journal of its user, named for the scenario.
-func (d *deployed) keep(t *testing.T, scenario string, r mfa.Record) mfa.Record {
-	t.Helper()
-	if r.User == nil {
-		return r
-	}
-	u := *r.User
-	u.Sub += mfa.Sub("-" + scenario)
-	r.User = &u
-	if r.Override != nil {
-		o := *r.Override
-		o.ID += "-" + scenario
-		r.Override = &o
-	}
-	loaded, err := d.Ledger.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(u.Pool, u.Sub)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	next, entry := loaded.Standing.Append(r)
-	if err := d.Ledger.Append(t.Context(), worker.Step{Standing: next, Entry: &entry}); err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func TestReportAndVerifyReadTheLedger(t *testing.T) {
-	d := deploy(t)
-	scenarios, err := (&replay.Loader{}).Load([]string{"../../events"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b report.Builder
-	for _, s := range scenarios {
-		if strings.HasPrefix(s.Name, "mass-") {
-			continue // hundreds of users
-		}
-		result, err := replay.Run(t.Context(), s, replay.Options{Start: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)})
+	moto := httputil.NewSingleHostReverseProxy(target)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
 		if err != nil {
+			c.t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+		switch {
+		case strings.Contains(string(body), "Action=GetCallerIdentity"):
+			w.Header().Set("Content-Type", "text/xml")
+			fmt.Fprintf(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>%s</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>`, c.arn())
+		case operation == "AdminDeleteSoftwareToken" && !c.deletes:
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"__type":"UnknownOperationException"}`)
+		case operation == "AdminDeleteSoftwareToken":
+			c.record(operation, r.UserAgent(), body)
+			name := struct{ Username string }{}
+			if err := json.Unmarshal(body, &name); err != nil {
+				c.t.Error(err)
+			}
+			c.Switch(c.t, c.Pool, c.subs[name.Username], false, mfa.TOTP)
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+			fmt.Fprint(w, "{}")
+		default:
+			if operation == "AdminSetUserMFAPreference" {
+				c.record(operation, r.UserAgent(), body)
+			}
+			moto.ServeHTTP(w, r)
+		}
+	})
+}
+
+// record keeps what CloudTrail records of the call.
+func (c *city) record(operation, agent string, body []byte) {
+	var parameters map[string]json.RawMessage
+	if err := json.Unmarshal(body, &parameters); err != nil {
+		c.t.Error(err)
+		return
+	}
+	name := strings.Trim(string(parameters["Username"]), `"`)
+	shown := map[string]any{"username": "HIDDEN_DUE_TO_SECURITY_REASONS"}
+	for key, value := range parameters {
+		if key != "Username" {
+			shown[strings.ToLower(key[:1])+key[1:]] = json.RawMessage(regexp.MustCompile(`"([A-Z])`).ReplaceAllStringFunc(string(value), func(s string) string {
+				if key == "UserPoolId" {
+					return s
+				}
+				return strings.ToLower(s)
+			}))
+		}
+	}
+	raw, err := json.Marshal(map[string]any{
+		"eventVersion": "1.11", "eventID": fmt.Sprintf("e-%d", time.Now().UnixNano()), "eventTime": c.clock().UTC().Format(time.RFC3339), "eventType": "AwsApiCall",
+		"eventSource": "cognito-idp.amazonaws.com", "eventName": operation, "awsRegion": "us-east-1", "recipientAccountId": "123456789012", "sourceIPAddress": "192.0.2.7",
+		"userAgent": agent, "userIdentity": map[string]any{"type": "AssumedRole", "arn": c.arn(), "accountId": "123456789012"},
+		"requestParameters": shown, "additionalEventData": map[string]any{"sub": c.subs[name]}, "responseElements": nil,
+	})
+	if err != nil {
+		c.t.Error(err)
+	}
+	c.records = append(c.records, string(raw))
+}
+
+// functionURL is Lambda's: it proves who asks, here by the signature being there.
+func (c *city) functionURL(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		c.t.Error(err)
+	}
+	if !regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=\w+/\d{8}/us-east-1/lambda/aws4_request, SignedHeaders=.*host.*, Signature=[0-9a-f]{64}$`).MatchString(r.Header.Get("Authorization")) || r.Header.Get("X-Amz-Date") == "" {
+		http.Error(w, `{"Message":"Forbidden"}`, http.StatusForbidden)
+		return
+	}
+	e := events.LambdaFunctionURLRequest{Version: "2.0", RawPath: r.URL.Path, Headers: map[string]string{}, Body: string(body)}
+	for name := range r.Header {
+		e.Headers[strings.ToLower(name)] = r.Header.Get(name)
+	}
+	e.RequestContext.HTTP.Method, e.RequestContext.HTTP.Path = r.Method, r.URL.Path
+	e.RequestContext.Authorizer = &events.LambdaFunctionURLRequestContextAuthorizerDescription{IAM: &events.LambdaFunctionURLRequestContextAuthorizerIAMDescription{UserARN: c.arn()}}
+	event, err := json.Marshal(e)
+	if err != nil {
+		c.t.Error(err)
+	}
+	raw, err := c.override.Invoke(r.Context(), event)
+	if err != nil {
+		c.t.Error(err)
+	}
+	var answer events.LambdaFunctionURLResponse
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		c.t.Error(err)
+	}
+	for name, value := range answer.Headers {
+		w.Header().Set(name, value)
+	}
+	w.WriteHeader(answer.StatusCode)
+	_, _ = io.WriteString(w, answer.Body)
+}
+
+// works lets Relatch work: what CloudTrail recorded is delivered, and the
+// functions take what waits for them.
+func (c *city) works() {
+	c.t.Helper()
+	for _, record := range c.records {
+		c.Put(c.t, record)
+	}
+	c.records = nil
+	for _, step := range []struct {
+		function *lambdatest.Function
+		queue    wiretest.Queue
+	}{{c.audit, wiretest.AuditQueue}, {c.reenable, wiretest.ReenableQueue}} {
+		if messages := c.Take(c.t, step.queue); len(messages) > 0 {
+			if answer, err := step.function.Invoke(c.t.Context(), wiretest.Batch(c.t, step.queue, messages...)); err != nil || string(answer) != `{"batchItemFailures":[]}` {
+				c.t.Fatalf("%s: %s, %v", step.queue, answer, err)
+			}
+		}
+	}
+}
+
+// environment is what the command is told.
+func (c *city) environment(more ...string) map[string]string {
+	env := map[string]string{"LANG": "C.UTF-8"}
+	for _, set := range append(c.Environment("AWS_ENDPOINT_URL="+c.aws, "RELATCH_OVERRIDE_URL="+c.url), more...) {
+		name, value, _ := strings.Cut(set, "=")
+		env[name] = value
+	}
+	return env
+}
+
+type said struct {
+	code     int
+	out, err string
+}
+
+// relatch runs the command, with an answer for its question. While it waits,
+// Relatch works.
+func (c *city) relatch(t *testing.T, env map[string]string, answer string, args ...string) said {
+	t.Helper()
+	c.t = t
+	for name, value := range env {
+		if strings.HasPrefix(name, "AWS_") {
+			t.Setenv(name, value) // the SDK reads it for itself
+		}
+	}
+	t.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	var out, errs bytes.Buffer
+	code := run(t.Context(), args, terminal{
+		in: strings.NewReader(answer), inIsTerminal: answer != "", out: &out, err: &errs, now: func() time.Time { return c.clock().UTC() },
+		getenv: func(name string) string { return env[name] },
+		wait: func(ctx context.Context, d time.Duration) error {
+			c.now += d
+			c.works()
+			return ctx.Err()
+		},
+	})
+	return said{code, out.String(), errs.String()}
+}
+
+// says runs the command without a terminal, and compares the exit status.
+func (c *city) says(t *testing.T, code int, args ...string) said {
+	t.Helper()
+	s := c.relatch(t, c.environment(), "", args...)
+	if s.code != code {
+		t.Fatalf("relatch %s: exit status %d, not %d\n%s%s", strings.Join(args, " "), s.code, code, s.out, s.err)
+	}
+	return s
+}
+
+func (c *city) add(t *testing.T, name string, roles ...mfa.Role) mfa.Sub {
+	t.Helper()
+	c.subs[name] = c.Add(t, wiretest.Person{Pool: c.Pool, Name: name, Roles: roles, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	return c.subs[name]
+}
+
+func (c *city) ledger() *dynamo.Ledger { return dynamo.New(c.DynamoDB, wiretest.Table) }
+
+func (c *city) standing(t *testing.T, name string) mfa.Standing {
+	t.Helper()
+	loaded, err := c.ledger().Load(t.Context(), worker.Query{Journal: mfa.UserJournal(c.Pool, c.subs[name])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded.Standing
+}
+
+// written counts the items of the ledger.
+func (c *city) written(t *testing.T) int32 {
+	t.Helper()
+	out, err := c.DynamoDB.Scan(t.Context(), &dynamodb.ScanInput{TableName: new(wiretest.Table), ConsistentRead: new(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Count
+}
+
+// has reports what the text lacks of the parts.
+func has(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("there is no %q in\n%s", part, text)
+		}
+	}
+}
+
+const reason = "--reason=Phone broke on the stairs, new one comes tomorrow"
+
+func TestAnOverrideByTheCommand(t *testing.T) {
+	c := build(t)
+	sub := c.add(t, "maria", "itsm_manager")
+	override := []string{"override", "maria", reason, "--ticket", "CHG0012345"}
+
+	t.Run("a dry run changes nothing", func(t *testing.T) {
+		before := c.written(t)
+		s := c.says(t, 0, append(override, "--dry-run")...)
+		has(t, s.out, "You           SupportAdmin/ops-7", "User          maria (itsm_manager), pool "+string(c.Pool), "Switched off  TOTP\n", "Overrides     0 of 2 used in 7 days",
+			"then TOTP comes on again", "On-call sees  warning (no page): the reason is on record, and a role of the user requires MFA",
+			"WARNING maria (itsm_manager) can sign in without MFA; SupportAdmin/ops-7 switched TOTP off, justified", "Dry run: nothing was done.")
+		if on := c.Factors(t, c.Pool, sub); len(on) != 1 || c.written(t) != before || len(c.records) > 0 {
+			t.Errorf("switched on are %v, %d items were written", on, c.written(t)-before)
+		}
+	})
+	t.Run("who says no has done nothing", func(t *testing.T) {
+		before := c.written(t)
+		s := c.relatch(t, c.environment(), "n\n", override...)
+		has(t, s.out, "Switch MFA off for maria? [y/N] ")
+		if s.code != 1 || c.written(t) != before || len(c.records) > 0 {
+			t.Errorf("exit status %d: %s", s.code, s.err)
+		}
+	})
+	t.Run("a server that cannot be reached", func(t *testing.T) {
+		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", append(override, "--yes")...)
+		has(t, s.err, "Nothing was switched off", "aws cognito-idp admin-set-user-mfa-preference --user-pool-id "+string(c.Pool)+" --username maria --software-token-mfa-settings Enabled=false,PreferredMfa=false", "That pages on-call")
+		if on := c.Factors(t, c.Pool, sub); s.code != 1 || len(on) != 1 {
+			t.Errorf("exit status %d, switched on are %v", s.code, on)
+		}
+	})
+	t.Run("it is done, and seen", func(t *testing.T) {
+		s := c.relatch(t, c.environment(), "y\n", override...)
+		if s.code != 0 {
+			t.Fatalf("exit status %d: %s%s", s.code, s.out, s.err)
+		}
+		o := c.standing(t, "maria").Override
+		if o == nil || !o.Match.Justified() || o.Actor.ARN != c.arn() || len(c.Factors(t, c.Pool, sub)) > 0 {
+			t.Fatalf("%+v\n%s", o, s.out)
+		}
+		has(t, s.out, "MFA of maria is off: read back, no factor is on. Justification "+o.Match.ID, "Override      "+o.ID+", justified", "Deadline      "+o.Deadline.Format("Mon 2 Jan 15:04 UTC"),
+			"End it early  relatch end maria", "Tell the user sign in with the password until")
+		has(t, c.audit.Output(), o.ID)
+	})
+	t.Run("a second one is refused", func(t *testing.T) {
+		has(t, c.says(t, 1, append(override, "--yes")...).err, "is open already", "by SupportAdmin/ops-7", "relatch justify O-")
+	})
+	t.Run("it is ended by its id", func(t *testing.T) {
+		o := c.standing(t, "maria").Override
+		s := c.says(t, 0, "end", o.ID)
+		has(t, s.out, "Asked for the end of "+o.ID+" of maria.", "It has ended: maria has MFA again (restored).")
+		if on := c.Factors(t, c.Pool, sub); len(on) != 1 {
+			t.Errorf("switched on are %v", on)
+		}
+		has(t, c.says(t, 1, "end", "maria").err, "no override of maria is open")
+	})
+	t.Run("the same reason does not count twice", func(t *testing.T) {
+		has(t, c.says(t, 1, append(override, "--yes")...).err, "justified override O-", "say what is different now")
+	})
+}
+
+func TestTheHandSaysOutrightWhatIsFalseAndNamesTheTicket(t *testing.T) {
+	c := build(t)
+	c.add(t, "maria")
+	s := c.says(t, 0, "override", "maria", reason, "--ticket", "CHG0012345", "--yes", "--wait", "0", "--output", "json")
+	var out overridden
+	if err := json.Unmarshal([]byte(s.out), &out); err != nil || !out.Done || out.Override != "" || out.Justification == "" || out.Schema != "relatch.override/1" {
+		t.Errorf("%v: %s", err, s.out)
+	}
+	if len(c.records) != 1 {
+		t.Fatalf("calls: %v", c.records)
+	}
+	has(t, c.records[0], `"softwareTokenMfaSettings":{"enabled":false,"preferredMfa":false}`)
+	changes, err := trail.Parse([]byte(`{"detail-type":"AWS API Call via CloudTrail","source":"aws.cognito-idp","detail":` + c.records[0] + `}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"CHG0012345"}, changes.Claims); diff != "" {
+		t.Errorf("claims (-want +got):\n%s\n%s", diff, c.records[0])
+	}
+}
+
+func TestTheCommandAndTheAWSCLISideBySide(t *testing.T) {
+	path, err := exec.LookPath("aws")
+	if err != nil {
+		const missing = "aws, the AWS CLI, is not on PATH: python3 -m pip install 'awscli>=1.40,<2', or version 2"
+		if os.Getenv("RELATCH_SERVERS") == "required" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	c := build(t)
+	c.add(t, "maria", "itsm_manager")
+	cli := func(t *testing.T, args ...string) string {
+		t.Helper()
+		c.t = t
+		cmd := exec.CommandContext(t.Context(), path, args...)
+		cmd.Env = append(slices.DeleteFunc(os.Environ(), func(set string) bool { return strings.HasPrefix(set, "AWS_") }),
+			append(c.Environment("AWS_ENDPOINT_URL="+c.aws, "AWS_DEFAULT_REGION=us-east-1"), "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_PAGER=", "AWS_DEFAULT_OUTPUT=json")...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("aws %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	user := []string{"cognito-idp", "admin-get-user", "--user-pool-id", string(c.Pool), "--username", "maria"}
+
+	t.Run("what the CLI switches off", func(t *testing.T) {
+		// The very command that relatch prints when override cannot be reached.
+		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", "override", "maria", reason, "--ticket", "CHG0012345", "--yes")
+		bare := regexp.MustCompile(`(?m)^  aws (.*)$`).FindStringSubmatch(s.err)
+		if bare == nil {
+			t.Fatal(s.err)
+		}
+		cli(t, strings.Fields(bare[1])...)
+		c.works()
+		o := c.standing(t, "maria").Override
+		if o == nil || o.Match.Justified() {
+			t.Fatalf("%+v", o)
+		}
+		has(t, c.says(t, 1, "override", "maria", reason, "--ticket", "CHG0012345", "--yes").err, "override "+o.ID+" of maria is open already")
+		has(t, c.says(t, 0, "justify", o.ID, reason, "--ticket", "CHG0012345").out, "is on record, and justifies override "+o.ID+" of maria.")
+		c.works()
+		if o := c.standing(t, "maria").Override; o == nil || !o.Match.Justified() {
+			t.Errorf("%+v", o)
+		}
+		c.says(t, 0, "end", "maria")
+		has(t, cli(t, user...), "SOFTWARE_TOKEN_MFA")
+	})
+	t.Run("what the command switches off", func(t *testing.T) {
+		c.says(t, 0, "override", "maria", "--reason", "Phone drowned in the lake on the way home", "--ticket", "CHG0012345", "--yes")
+		if out := cli(t, user...); strings.Contains(out, "SOFTWARE_TOKEN_MFA") {
+			t.Error(out)
+		}
+		cli(t, "cognito-idp", "admin-set-user-mfa-preference", "--user-pool-id", string(c.Pool), "--username", "maria", "--software-token-mfa-settings", "Enabled=true,PreferredMfa=true")
+		c.works()
+		has(t, c.says(t, 1, "end", "maria").err, "no override of maria is open")
+	})
+}
+
+func TestALostDevice(t *testing.T) {
+	c := build(t)
+	c.add(t, "maria", "itsm_manager")
+	c.add(t, "nina", "itsm_manager")
+	lost := []string{"--reason", "Phone stolen on the train to Lyon", "--lost-device", "--yes"}
+	t.Run("where the service lacks the operation", func(t *testing.T) {
+		s := c.says(t, 0, append(lost, "override", "maria", "--ticket", "INC0000001")...)
+		has(t, s.out, "the old one cannot be switched on again", "The service cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead", "enrol a new authenticator app before")
+		has(t, c.says(t, 1, "end", "maria").err, "locks the user out", "--lock-out")
+		if c.standing(t, "maria").Override == nil {
+			t.Error("it has ended")
+		}
+		has(t, c.says(t, 0, "end", "maria", "--lock-out").out, "It has ended")
+	})
+	t.Run("where it has it", func(t *testing.T) {
+		c.deletes = true
+		s := c.says(t, 0, append(lost, "override", "nina", "--ticket", "INC0000002")...)
+		has(t, s.out, "TOTP, which is deleted", "enrol a new authenticator app at once: the old one is worth nothing any more")
+		o := c.standing(t, "nina").Override
+		if o == nil || o.Match.Cause != mfa.LostDevice || !o.Match.Justified() || o.Repeated {
+			t.Errorf("%+v", o)
+		}
+	})
+}
+
+func TestOverTheBudget(t *testing.T) {
+	c := build(t)
+	c.add(t, "maria", "itsm_manager")
+	s := c.standing(t, "maria")
+	s.Journal = mfa.UserJournal(c.Pool, c.subs["maria"])
+	for i := range 2 {
+		at := time.Now().UTC().Add(-time.Duration(i+1) * 24 * time.Hour).Truncate(time.Second)
+		s.Past = append(s.Past, mfa.Past{ID: fmt.Sprint("O-", i), OpenedAt: at, ClosedAt: at.Add(time.Hour)})
+	}
+	if err := c.ledger().Append(t.Context(), worker.Step{Standing: s}); err != nil {
+		t.Fatal(err)
+	}
+	override := []string{"override", "maria", reason, "--ticket", "CHG0012345", "--yes"}
+	refused := c.says(t, 1, override...)
+	has(t, refused.out, "Overrides     2 of 2 used in 7 days", "Approver      needed")
+	has(t, refused.err, "maria needs an approver: nothing was switched off")
+	id := regexp.MustCompile(`J-[A-Z2-7]{10}`).FindString(refused.err)
+	if on := c.Factors(t, c.Pool, c.subs["maria"]); len(on) != 1 {
+		t.Fatalf("switched on are %v", on)
+	}
+	has(t, c.says(t, 1, "approve", "maria", id).err, "the approver is the author or the user; somebody else must approve")
+	c.by = "TeamLead/eva"
+	has(t, c.says(t, 0, "approve", "maria", id).out, "You have approved of "+id+" for maria.", "SupportAdmin/ops-7 wrote on", "Phone broke on the stairs")
+	c.by = "SupportAdmin/ops-7"
+	has(t, c.says(t, 0, override...).out, "Approver      TeamLead/eva", ", justified")
+}
+
+func TestRefusalsAreSaidInTheCommandsOutput(t *testing.T) {
+	c := build(t)
+	c.add(t, "maria", "itsm_manager")
+	c.add(t, "ben")
+	c.Switch(t, c.Pool, c.add(t, "nora"), false, mfa.TOTP)
+	twin := c.Add(t, wiretest.Person{Pool: c.EmailPool, Name: "twin@example.com"})
+	other := c.Add(t, wiretest.Person{Pool: c.Pool, Name: "twin@example.com"})
+	has(t, c.says(t, 0, "justify", "ben", reason, "--ticket", "CHG0000001").out, "No override of ben is open: it counts for one that you open by")
+	before := c.written(t)
+	for _, row := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"another user's ticket", []string{"override", "maria", reason, "--ticket", "CHG0000001", "--yes"}, 1, "relatch override: ticket CHG0000001 was used on " + time.Now().UTC().Format(time.DateOnly) + " for another user\n"},
+		{"and to justify", []string{"justify", "maria", reason, "--ticket", "CHG0000001"}, 1, "relatch justify: ticket CHG0000001 was used on " + time.Now().UTC().Format(time.DateOnly) + " for another user\n"},
+		{
+			"everything wrong", []string{"override", "maria", "--reason", "test", "--ticket", "none", "--yes"}, 1,
+			"relatch override: the reason has fewer than 15 characters; the reason says nothing about this case; the ticket does not match ^(INC|CHG)[0-9]{7}$\n",
+		},
+		{"no factor", []string{"override", "nora", reason, "--ticket", "CHG0000002", "--yes"}, 1, "relatch override: nora has no factor that is switched on: there is nothing to switch off\n"},
+		{"nobody", []string{"override", "nobody", reason, "--ticket", "CHG0000002", "--yes"}, 2, "relatch override: no user has the username, e-mail address or sub nobody in the guarded pools ("},
+		{
+			"two", []string{"override", "twin@example.com", reason, "--ticket", "CHG0000002", "--yes"}, 2,
+			fmt.Sprintf("relatch override: twin@example.com means 2 users; take the one you mean as POOL/SUB:\n  %s/%s  username twin@example.com\n  %s/%s  username %s\n", c.Pool, other, c.EmailPool, twin, twin),
+		},
+		{"an override that is not", []string{"end", "O-ABCDEFGH23"}, 2, "relatch end: no override is open that is called O-ABCDEFGH23"},
+		{"a justification that is not", []string{"approve", "maria", "J-NONE"}, 1, "relatch approve: the user has no justification J-NONE\n"},
+		{"nobody can be asked", []string{"override", "maria", reason, "--ticket", "CHG0000002"}, 2, "relatch override: standard input is no terminal: nobody can be asked; use --yes, or --dry-run"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if s := c.says(t, row.code, row.args...); !strings.HasPrefix(s.err, row.want) {
+				t.Errorf("have %s\nwant %s", s.err, row.want)
+			}
+		})
+	}
+	if after := c.written(t); after != before || len(c.records) > 0 {
+		t.Errorf("%d items written, calls: %v", after-before, c.records)
+	}
+	t.Run("a reason that comes too late", func(t *testing.T) {
+		c.t = t
+		c.Switch(t, c.Pool, c.subs["maria"], false, mfa.TOTP)
+		c.now = -20 * time.Minute
+		c.record("AdminSetUserMFAPreference", "aws-cli", fmt.Appendf(nil, `{"UserPoolId":%q,"Username":"maria","SoftwareTokenMfaSettings":{"Enabled":false}}`, c.Pool))
+		c.now = 0
+		c.works()
+		s := c.says(t, 1, "justify", "maria", reason, "--ticket", "CHG0000003")
+		has(t, s.err, "is on record, but does not justify override O-", "of maria: it was made more than 15 minutes after MFA was switched off")
+	})
+	t.Run("a stack says where Relatch is", func(t *testing.T) {
+		client := cloudformation.NewFromConfig(c.Moto)
+		template := fmt.Sprintf(`{"Resources":{"Queue":{"Type":"AWS::SQS::Queue"}},"Outputs":{"LedgerTable":{"Value":%q},"PoolIds":{"Value":"%s,%s"},"OverrideUrl":{"Value":%q},"PolicyTable":{"Value":%q}}}`,
+			wiretest.Table, c.Pool, c.EmailPool, c.url, wiretest.PropertyTable)
+		if _, err := client.CreateStack(t.Context(), &cloudformation.CreateStackInput{StackName: new("prod"), TemplateBody: &template}); err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range result.Records {
-			b.Add("", d.keep(t, s.Name, r))
+		env := c.environment()
+		for name := range env {
+			if strings.HasPrefix(name, "RELATCH_") {
+				delete(env, name)
+			}
 		}
-	}
-	d.now = time.Date(2026, 12, 2, 0, 0, 0, 0, time.UTC)
-	month := report.Period{From: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
-	want, err := b.Report(t.Context(), month, d.now, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, out, errs := d.run(t, "report", "--from", "2026-11", "--output", "json")
-	var got report.Report
-	if err := json.Unmarshal([]byte(out), &got); err != nil {
-		t.Fatalf("exit status %d: %v; %s", code, err, errs)
-	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || code != 0 || len(got.All) < 50 {
-		t.Errorf("%d overrides; -records +report\n%s", len(got.All), diff)
-	}
-	if !strings.Contains(errs, "users are not named") { // moto has no such pools
-		t.Errorf("standard error: %q", errs)
-	}
-
-	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
-	if _, err := d.Ledger.Justify(t.Context(), d.Pool, maria, mfa.Justification{ID: "J-1", Reason: "Left the phone in a taxi in Lyon", Ticket: "CHG0012345", Author: ops7, At: d.now}); err != nil {
-		t.Fatal(err)
-	}
-	d.disable(t, d.Pool, maria, "e-1")
-	d.now = d.now.Add(time.Hour)
-	code, out, errs = d.run(t, "report", "--from", "2026-12")
-	for _, text := range []string{"maria", "itsm_manager", "1 h so far", "Left the phone in a taxi in Lyon", "CHG0012345, by SupportAdmin/ops-7"} {
-		if !strings.Contains(out, text) {
-			t.Errorf("exit status %d, the report lacks %q:\n%s%s", code, text, out, errs)
+		if s := c.relatch(t, env, "", "override", "ben", "--stack", "prod", reason, "--ticket", "CHG0000001", "--dry-run"); s.code != 0 {
+			t.Error(s)
 		}
-	}
-
-	if code, out, errs = d.run(t, "verify"); code != 0 || !strings.Contains(out, "whole, as far as the ledger tells") {
-		t.Errorf("exit status %d: %s%s", code, out, errs)
-	}
-	journal := mfa.UserJournal(d.Pool, maria)
-	key := map[string]types.AttributeValue{
-		"pk": &types.AttributeValueMemberS{Value: journal}, "sk": &types.AttributeValueMemberS{Value: "entry/0000000001"},
-	}
-	if _, err := d.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: new(wiretest.Table), Key: key}); err != nil {
-		t.Fatal(err)
-	}
-	code, out, errs = d.run(t, "verify")
-	if want := "truncated  " + journal + ": the standing counts 1 entries, but the journal ends with entry 0\n"; code != 1 || !strings.HasPrefix(out, want) {
-		t.Errorf("exit status %d: %s%s", code, out, errs)
-	}
-	if code, _, errs = d.run(t, "verify", "--table", "nowhere"); code != 2 || !strings.Contains(errs, "read the ledger") {
-		t.Errorf("no such table: exit status %d: %s", code, errs)
-	}
+		s := c.relatch(t, env, "", "end", "ben")
+		if s.code != 2 {
+			t.Errorf("exit status %d", s.code)
+		}
+		has(t, s.err, "there is no stack relatch in this account and Region; name Relatch's stack with --stack or RELATCH_STACK, or give LedgerTable (--table or RELATCH_TABLE)")
+	})
 }

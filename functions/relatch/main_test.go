@@ -12,11 +12,31 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stackflow/relatch/internal/lambdatest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"relatch": main})
+	testscript.Main(&tests{M: m}, map[string]func(){"relatch": main})
 }
+
+// tests runs the tests with a place for the functions that they compile.
+type tests struct {
+	*testing.M
+	code int
+}
+
+func (r *tests) Run() int {
+	lambdatest.Main(runner(func() int {
+		r.code = r.M.Run()
+		return r.code
+	}))
+	return r.code
+}
+
+type runner func() int
+
+func (r runner) Run() int { return r() }
 
 // TestScripts runs the command as a person does: testdata/script/*.txtar.
 func TestScripts(t *testing.T) {

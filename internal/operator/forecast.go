@@ -133,7 +133,7 @@ func (f *Forecast) decide(house mfa.House, pool mfa.Pool, s mfa.Standing, now ti
 	state.Standing.Baseline = &mfa.Baseline{Factors: f.Factors, Preferred: f.Preferred, SeenAt: now}
 	d := mfa.Decide(state, c, f.Policy, now)
 	if d.Verdict != mfa.Opens {
-		return refuse("%s is the only factor of %s, and no MFA as the role asks for it: Relatch could not switch it on again (%s)", alert.Names(f.Factors), f.Whole(), d.Reason)
+		return refuse("%s has only %s, which is not the MFA that the role asks for: Relatch would not switch it on again", f.Whole(), alert.Names(f.Factors))
 	}
 	f.Override, f.Alerts = *d.Standing.Override, alert.Compose(state, c, d, now)
 	return nil
@@ -196,7 +196,7 @@ func (o *Operator) SwitchOff(ctx context.Context, f Forecast) (Taken, error) {
 		return t, fmt.Errorf("read the user back: %w", err)
 	}
 	if len(now.Factors) > 0 {
-		return t, fmt.Errorf("Cognito took the call, but %s is still switched on", alert.Names(now.Factors)) //nolint:staticcheck // a name
+		return t, fmt.Errorf("Cognito took the call, but it is still switched on: %s", alert.Names(now.Factors)) //nolint:staticcheck // a name
 	}
 	return t, nil
 }
