@@ -2,19 +2,30 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	cognitotypes "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/checkup"
 	"github.com/stackflow/relatch/internal/cloud"
 	"github.com/stackflow/relatch/internal/config"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/mototest"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/report"
 	"github.com/stackflow/relatch/internal/status"
@@ -250,5 +261,230 @@ func TestReportAndVerifyReadTheLedger(t *testing.T) {
 	}
 	if code, _, errs = d.run(t, "verify", "--table", "nowhere"); code != 2 || !strings.Contains(errs, "read the ledger") {
 		t.Errorf("no such table: exit status %d: %s", code, errs)
+	}
+}
+
+func (d *observed) doctor(t *testing.T, args ...string) (int, map[string][]checkup.Finding) {
+	t.Helper()
+	code, out, errs := d.run(t, append([]string{"doctor", "--output", "json"}, args...)...)
+	var seen examined
+	if err := json.Unmarshal([]byte(out), &seen); err != nil {
+		t.Fatalf("exit status %d: %v\n%s%s", code, err, out, errs)
+	}
+	by := map[string][]checkup.Finding{}
+	for _, f := range seen.Findings {
+		if f.State != checkup.OK {
+			by[f.Check] = append(by[f.Check], f)
+		}
+	}
+	return code, by
+}
+
+// states are those of the findings that are not ok.
+func states(by map[string][]checkup.Finding) map[string][]checkup.State {
+	out := map[string][]checkup.State{}
+	for name, all := range by {
+		for _, f := range all {
+			out[name] = append(out[name], f.State)
+		}
+	}
+	return out
+}
+
+func TestDoctorOverTheWire(t *testing.T) {
+	d := observe(t)
+	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	d.sweep(t)
+	d.disable(t, d.Pool, maria, "e-1")
+	d.Take(t, wiretest.ReenableQueue)
+	t.Setenv("RELATCH_MODE", "enforce")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1") // what moto does not know it would not know the next time
+	trails := cloudtrail.NewFromConfig(d.Moto)
+	d.Bucket(t, "trail")
+	do := func(_ any, err error) {
+		t.Helper()
+		if err != nil && !mototest.Lost(err) {
+			t.Fatal(err)
+		}
+	}
+	do(trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: new("calls"), S3BucketName: new("trail")}))
+	do(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: new("calls")}))
+	selects := func(management bool) { // as AWS does of itself with a new trail, and moto does not
+		do(trails.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{
+			TrailName: new("calls"), EventSelectors: []trailtypes.EventSelector{{IncludeManagementEvents: &management, ReadWriteType: trailtypes.ReadWriteTypeAll}},
+		}))
+	}
+	selects(true)
+	do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(true)}))
+	// What these servers do not know: the sandbox, the factors, and of the pool without users; backups.
+	const w, f = checkup.Warning, checkup.Failed
+	type seen = map[string][]checkup.State
+	unknown := seen{"sms": {w}, "factors": {w, w}, "backups": {w}}
+	if code, by := d.doctor(t); code != 0 || !cmp.Equal(unknown, states(by)) {
+		t.Fatalf("healthy: exit status %d, %v", code, by)
+	}
+	client := func() *string {
+		out, err := d.Cognito.ListUserPoolClients(t.Context(), &cognitoidentityprovider.ListUserPoolClientsInput{UserPoolId: new(string(d.Pool)), MaxResults: new(int32(1))})
+		do(out, err)
+		return out.UserPoolClients[0].ClientId
+	}()
+	write := func(attributes ...string) {
+		do(d.Cognito.UpdateUserPoolClient(t.Context(), &cognitoidentityprovider.UpdateUserPoolClientInput{UserPoolId: new(string(d.Pool)), ClientId: client, WriteAttributes: attributes}))
+	}
+	mode := func(mode cognitotypes.UserPoolMfaType, totp bool) {
+		do(d.Cognito.SetUserPoolMfaConfig(t.Context(), &cognitoidentityprovider.SetUserPoolMfaConfigInput{
+			UserPoolId: new(string(d.Pool)), MfaConfiguration: mode, SoftwareTokenMfaConfiguration: &cognitotypes.SoftwareTokenMfaConfigType{Enabled: totp},
+		}))
+	}
+	timer := d.Schedules(t)[0]
+	for _, c := range []struct {
+		name       string
+		broken     func()
+		mend       func()
+		want       seen
+		what, cure string
+	}{
+		{
+			"no record", func() { d.SetPolicy(t, "null") }, func() { d.SetPolicy(t, string(mfa.DefaultDocument())) },
+			seen{"policy": {f}}, "is missing", "write it",
+		},
+		{
+			"a weaker record", func() { d.SetPolicy(t, `["super_admin"]`) }, func() { d.SetPolicy(t, string(mfa.DefaultDocument())) },
+			seen{"policy": {w}}, "itsm_manager no longer requires MFA", "StackFlow_SystemProperty",
+		},
+		{
+			"a trail that is stopped", func() { do(trails.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: new("calls")})) },
+			func() { do(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: new("calls")})) },
+			seen{"trail": {f}}, "calls is stopped", "aws cloudtrail start-logging --name calls",
+		},
+		{
+			"a trail of other events", func() { selects(false) }, func() { selects(true) },
+			seen{"trail": {f}}, "calls logs no management events", "put-event-selectors --trail-name calls",
+		},
+		{
+			"a rule that is disabled", func() { do(d.Events.DisableRule(t.Context(), &eventbridge.DisableRuleInput{Name: new("relatch")})) },
+			func() { do(d.Events.EnableRule(t.Context(), &eventbridge.EnableRuleInput{Name: new("relatch")})) },
+			seen{"rule": {f}}, "is disabled", "aws events enable-rule --name relatch",
+		},
+		{
+			"nobody who gets the alerts", func() {
+				do(d.Events.DisableRule(t.Context(), &eventbridge.DisableRuleInput{Name: new("on-call"), EventBusName: new(wiretest.AlertBus)}))
+			},
+			func() {
+				do(d.Events.EnableRule(t.Context(), &eventbridge.EnableRuleInput{Name: new("on-call"), EventBusName: new(wiretest.AlertBus)}))
+			},
+			seen{"alerts": {f}}, "nobody gets the alerts", "aws events put-rule --event-bus-name relatch-alerts",
+		},
+		{
+			"a dead letter", func() { d.Send(t, wiretest.DeadLetters, "{}") }, func() { d.Take(t, wiretest.DeadLetters) },
+			seen{"queues": {f}}, "relatch-dead-letters has 1 messages", "aws sqs receive-message",
+		},
+		{
+			"a letter", func() { d.Send(t, wiretest.AuditQueue, "{}") }, func() { d.Take(t, wiretest.AuditQueue) },
+			seen{"queues": {w}}, "1 messages wait in the queue relatch-audit", "aws sqs receive-message",
+		},
+		{
+			"an attribute that users write", func() {
+				do(d.Cognito.AddCustomAttributes(t.Context(), &cognitoidentityprovider.AddCustomAttributesInput{
+					UserPoolId:       new(string(d.Pool)),
+					CustomAttributes: []cognitotypes.SchemaAttributeType{{Name: new("role"), AttributeDataType: cognitotypes.AttributeDataTypeString, Mutable: new(true)}},
+				}))
+				write("email", "custom:role")
+			},
+			func() { write("email") },
+			seen{"roles": {f}}, "custom:role", "update-user-pool-client --user-pool-id " + string(d.Pool),
+		},
+		{
+			"a pool that asks nobody", func() { mode(cognitotypes.UserPoolMfaTypeOff, true) }, func() { mode(cognitotypes.UserPoolMfaTypeOptional, true) },
+			seen{"pool": {f}}, "MFA is OFF", "--mfa-configuration OPTIONAL",
+		},
+		{
+			"a pool that asks everybody", func() { mode(cognitotypes.UserPoolMfaTypeOn, true) }, func() { mode(cognitotypes.UserPoolMfaTypeOptional, true) },
+			seen{"pool": {w}}, "has no effect", "",
+		},
+		{
+			"observe mode", func() { t.Setenv("RELATCH_MODE", "observe") }, func() { t.Setenv("RELATCH_MODE", "enforce") },
+			seen{"mode": {w}}, "OBSERVE MODE", "enforce",
+		},
+		{
+			"no sweep", func() { d.now = d.now.Add(46 * time.Minute) }, func() { d.now = d.now.Add(-46 * time.Minute) },
+			seen{"sweep": {f}}, "46 min ago", "log of the function sweep",
+		},
+		{
+			"a table that can be deleted", func() {
+				do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(false)}))
+			},
+			func() {
+				do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(true)}))
+			},
+			seen{"ledger": {f}}, "can be deleted", "aws dynamodb update-table --table-name relatch --deletion-protection-enabled",
+		},
+		{
+			"a timer that is gone", func() {
+				do(d.Scheduler.DeleteSchedule(t.Context(), &scheduler.DeleteScheduleInput{Name: timer.Name, GroupName: timer.GroupName}))
+			},
+			func() {
+				do(d.Scheduler.CreateSchedule(t.Context(), &scheduler.CreateScheduleInput{
+					Name: timer.Name, GroupName: timer.GroupName, ScheduleExpression: timer.ScheduleExpression, FlexibleTimeWindow: timer.FlexibleTimeWindow, Target: timer.Target,
+				}))
+			},
+			seen{"timers": {f}}, *timer.Name, "relatch end O-",
+		},
+		{
+			"a guard that was touched", func() {
+				key := mfa.GuardJournal("arn:aws:events:us-east-1:123456789012:rule/relatch")
+				if err := d.Ledger.Append(t.Context(), worker.Step{Standing: mfa.Standing{Journal: key, Incidents: []mfa.Incident{{Key: key, Kind: mfa.GuardTampered, Severity: mfa.Critical, Since: d.now}}}}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			func() {},
+			seen{"guard": {w}}, "rule/relatch", "relatch status",
+		},
+	} {
+		c.broken()
+		code, by := d.doctor(t)
+		c.mend()
+		want := maps.Clone(unknown)
+		maps.Copy(want, c.want)
+		failed := 0
+		for name, states := range c.want {
+			if slices.Contains(states, f) {
+				failed = 1
+			}
+			if !strings.Contains(by[name][0].What, c.what) || !strings.Contains(by[name][0].Remedy, c.cure) {
+				t.Errorf("%s: %+v", c.name, by[name])
+			}
+		}
+		if diff := cmp.Diff(want, states(by)); diff != "" || code != failed {
+			t.Errorf("%s: exit status %d; -want +got\n%s", c.name, code, diff)
+		}
+	}
+	if code, by := d.doctor(t, "--table", "nowhere"); code != 1 || states(by)["ledger"] == nil {
+		t.Errorf("no ledger: exit status %d, %v", code, states(by))
+	}
+
+	d.Take(t, wiretest.AlertQueue)
+	_, out, errs := d.run(t, "doctor", "--page")
+	if !strings.Contains(out, "A test page was sent") {
+		t.Errorf("%s%s", out, errs)
+	}
+	for line := range strings.Lines(out) {
+		if len([]rune(strings.TrimSpace(line))) > 100 {
+			t.Errorf("more than 100 columns: %s", line)
+		}
+	}
+	sent := d.Take(t, wiretest.AlertQueue)
+	var event struct {
+		Detail alert.Alert `json:"detail"`
+	}
+	if len(sent) == 0 {
+		t.Fatal("no page arrived")
+	}
+	if err := json.Unmarshal([]byte(*sent[0].Body), &event); err != nil {
+		t.Fatal(err)
+	}
+	page := event.Detail
+	if page.Kind != alert.TestPage || page.Severity != mfa.Critical || page.State != mfa.StateNoted || !strings.HasPrefix(page.Title, "TEST ") {
+		t.Errorf("sent: %+v", page)
 	}
 }
