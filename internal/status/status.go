@@ -121,6 +121,8 @@ type Override struct {
 	Failed        []mfa.Rule         `json:"failed_rules,omitempty"`
 	Why           []string           `json:"why,omitempty"` // the same in words
 	Justification *mfa.Justification `json:"justification,omitempty"`
+	// JustifyUntil is until when the actor can still justify it; zero if not any more.
+	JustifyUntil time.Time `json:"justify_until,omitzero"`
 	// Unfinished is since when something that was decided waits to be done.
 	Unfinished time.Time `json:"unfinished_since,omitzero"`
 	// Notes are what else is to be known.
@@ -160,6 +162,7 @@ type reading struct {
 
 	ctx    context.Context
 	now    time.Time
+	late   time.Duration       // how long after the disable a justification counts
 	failed map[mfa.PoolID]bool // whose users could not be looked up
 }
 
@@ -203,6 +206,7 @@ func (r *reading) policy() error {
 	if err != nil {
 		return err
 	}
+	r.late = p.Late
 	r.Status.Policy = Policy{Revision: p.Revision, RequiredRoles: p.RequiredRoles}
 	return nil
 }
@@ -263,6 +267,9 @@ func (r *reading) override(pool mfa.PoolID, sub mfa.Sub, s mfa.Standing, unfinis
 	}
 	shown.Overdue = !o.Unrestorable && !r.observes() && (o.Overdue || r.now.Sub(o.Deadline) >= mfa.OverdueAfter)
 	shown.Then = r.then(o)
+	if until := o.OpenedAt.Add(r.late); !shown.Justified && o.Actor.Type == mfa.Admin && r.now.Before(until) {
+		shown.JustifyUntil = until
+	}
 	for _, rule := range shown.Failed {
 		shown.Why = append(shown.Why, report.Words(rule))
 	}
@@ -386,7 +393,7 @@ func (s *Status) judge() {
 	}
 	for i := range s.Incidents {
 		in := &s.Incidents[i]
-		wrong(in.Severity == mfa.Critical && (!in.Person || s.At.Sub(in.ChangedAt) < ToldFor), "%s is critical since %s", in.Key, clock(in.Since))
+		wrong(in.Severity == mfa.Critical && (!in.Person || s.At.Sub(in.ChangedAt) < ToldFor), "%s (%s) is critical since %s", in.Key, in.Kind, clock(in.Since))
 	}
 }
 

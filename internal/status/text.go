@@ -162,8 +162,8 @@ func (o *Override) do() []string {
 	if o.Unrestorable {
 		return []string{"have the user enrol a device; until then consider disabling the user"}
 	}
-	if !o.Justified && !slices.Contains(o.Failed, mfa.RuleSelfService) {
-		out = append(out, "meant: relatch justify "+o.ID+" --reason … --ticket …")
+	if !o.JustifyUntil.IsZero() {
+		out = append(out, "meant: the actor, until "+clock(o.JustifyUntil)+": relatch justify "+o.ID+" --reason … --ticket …")
 	}
 	return append(out, "not meant, or no longer needed: relatch end "+o.ID)
 }
@@ -174,7 +174,7 @@ func (p page) others(s *Status) {
 	}
 	for i := range s.Incidents {
 		in := &s.Incidents[i]
-		text := fmt.Sprintf("%s %s, since %s", strings.ToUpper(string(in.Severity)), in.Key, clock(in.Since))
+		text := fmt.Sprintf("%s %s, %s, since %s", strings.ToUpper(string(in.Severity)), in.Kind, in.Key, clock(in.Since))
 		if in.Sub != "" {
 			text += ", user " + name(in.Username, in.Sub)
 		}
