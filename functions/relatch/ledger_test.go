@@ -346,25 +346,30 @@ func TestDoctorOverTheWire(t *testing.T) {
 	}{
 		{
 			"no record", func() { d.SetPolicy(t, "null") }, func() { d.SetPolicy(t, string(mfa.DefaultDocument())) },
-			seen{"policy": {f}}, "is missing", "write it",
+			seen{"policy": {f}},
+			"is missing", "write it",
 		},
 		{
 			"a weaker record", func() { d.SetPolicy(t, `["super_admin"]`) }, func() { d.SetPolicy(t, string(mfa.DefaultDocument())) },
-			seen{"policy": {w}}, "itsm_manager no longer requires MFA", "StackFlow_SystemProperty",
+			seen{"policy": {w}},
+			"itsm_manager no longer requires MFA", "StackFlow_SystemProperty",
 		},
 		{
 			"a trail that is stopped", func() { do(trails.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: new("calls")})) },
 			func() { do(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: new("calls")})) },
-			seen{"trail": {f}}, "calls is stopped", "aws cloudtrail start-logging --name calls",
+			seen{"trail": {f}},
+			"calls is stopped", "aws cloudtrail start-logging --name calls",
 		},
 		{
 			"a trail of other events", func() { selects(false) }, func() { selects(true) },
-			seen{"trail": {f}}, "calls logs no management events", "put-event-selectors --trail-name calls",
+			seen{"trail": {f}},
+			"calls logs no management events", "put-event-selectors --trail-name calls",
 		},
 		{
 			"a rule that is disabled", func() { do(d.Events.DisableRule(t.Context(), &eventbridge.DisableRuleInput{Name: new("relatch")})) },
 			func() { do(d.Events.EnableRule(t.Context(), &eventbridge.EnableRuleInput{Name: new("relatch")})) },
-			seen{"rule": {f}}, "is disabled", "aws events enable-rule --name relatch",
+			seen{"rule": {f}},
+			"is disabled", "aws events enable-rule --name relatch",
 		},
 		{
 			"nobody who gets the alerts", func() {
@@ -373,15 +378,18 @@ func TestDoctorOverTheWire(t *testing.T) {
 			func() {
 				do(d.Events.EnableRule(t.Context(), &eventbridge.EnableRuleInput{Name: new("on-call"), EventBusName: new(wiretest.AlertBus)}))
 			},
-			seen{"alerts": {f}}, "nobody gets the alerts", "aws events put-rule --event-bus-name relatch-alerts",
+			seen{"alerts": {f}},
+			"nobody gets the alerts", "aws events put-rule --event-bus-name relatch-alerts",
 		},
 		{
 			"a dead letter", func() { d.Send(t, wiretest.DeadLetters, "{}") }, func() { d.Take(t, wiretest.DeadLetters) },
-			seen{"queues": {f}}, "relatch-dead-letters has 1 messages", "aws sqs receive-message",
+			seen{"queues": {f}},
+			"relatch-dead-letters has 1 messages", "aws sqs receive-message",
 		},
 		{
 			"a letter", func() { d.Send(t, wiretest.AuditQueue, "{}") }, func() { d.Take(t, wiretest.AuditQueue) },
-			seen{"queues": {w}}, "1 messages wait in the queue relatch-audit", "aws sqs receive-message",
+			seen{"queues": {w}},
+			"1 messages wait in the queue relatch-audit", "aws sqs receive-message",
 		},
 		{
 			"an attribute that users write", func() {
@@ -392,23 +400,28 @@ func TestDoctorOverTheWire(t *testing.T) {
 				write("email", "custom:role")
 			},
 			func() { write("email") },
-			seen{"roles": {f}}, "custom:role", "update-user-pool-client --user-pool-id " + string(d.Pool),
+			seen{"roles": {f}},
+			"custom:role", "update-user-pool-client --user-pool-id " + string(d.Pool),
 		},
 		{
 			"a pool that asks nobody", func() { mode(cognitotypes.UserPoolMfaTypeOff, true) }, func() { mode(cognitotypes.UserPoolMfaTypeOptional, true) },
-			seen{"pool": {f}}, "MFA is OFF", "--mfa-configuration OPTIONAL",
+			seen{"pool": {f}},
+			"MFA is OFF", "--mfa-configuration OPTIONAL",
 		},
 		{
 			"a pool that asks everybody", func() { mode(cognitotypes.UserPoolMfaTypeOn, true) }, func() { mode(cognitotypes.UserPoolMfaTypeOptional, true) },
-			seen{"pool": {w}}, "has no effect", "",
+			seen{"pool": {w}},
+			"has no effect", "",
 		},
 		{
 			"observe mode", func() { t.Setenv("RELATCH_MODE", "observe") }, func() { t.Setenv("RELATCH_MODE", "enforce") },
-			seen{"mode": {w}}, "OBSERVE MODE", "enforce",
+			seen{"mode": {w}},
+			"OBSERVE MODE", "enforce",
 		},
 		{
 			"no sweep", func() { d.now = d.now.Add(46 * time.Minute) }, func() { d.now = d.now.Add(-46 * time.Minute) },
-			seen{"sweep": {f}}, "46 min ago", "log of the function sweep",
+			seen{"sweep": {f}},
+			"46 min ago", "log of the function sweep",
 		},
 		{
 			"a table that can be deleted", func() {
@@ -417,7 +430,8 @@ func TestDoctorOverTheWire(t *testing.T) {
 			func() {
 				do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(true)}))
 			},
-			seen{"ledger": {f}}, "can be deleted", "aws dynamodb update-table --table-name relatch --deletion-protection-enabled",
+			seen{"ledger": {f}},
+			"can be deleted", "aws dynamodb update-table --table-name relatch --deletion-protection-enabled",
 		},
 		{
 			"a timer that is gone", func() {
@@ -428,7 +442,8 @@ func TestDoctorOverTheWire(t *testing.T) {
 					Name: timer.Name, GroupName: timer.GroupName, ScheduleExpression: timer.ScheduleExpression, FlexibleTimeWindow: timer.FlexibleTimeWindow, Target: timer.Target,
 				}))
 			},
-			seen{"timers": {f}}, *timer.Name, "relatch end O-",
+			seen{"timers": {f}},
+			*timer.Name, "relatch end O-",
 		},
 		{
 			"a guard that was touched", func() {
@@ -438,7 +453,8 @@ func TestDoctorOverTheWire(t *testing.T) {
 				}
 			},
 			func() {},
-			seen{"guard": {w}}, "rule/relatch", "relatch status",
+			seen{"guard": {w}},
+			"rule/relatch", "relatch status",
 		},
 	} {
 		c.broken()

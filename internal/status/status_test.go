@@ -45,6 +45,7 @@ func sequence(all []mfa.Standing) iter.Seq2[mfa.Standing, error] {
 func (s *shelf) Open(context.Context, mfa.PoolID) iter.Seq2[mfa.Standing, error] {
 	return sequence(s.open)
 }
+
 func (s *shelf) Incidents(context.Context) iter.Seq2[mfa.Standing, error] { return sequence(s.other) }
 
 func (s *shelf) Entries(_ context.Context, journal string) iter.Seq2[mfa.Entry, error] {
@@ -127,8 +128,10 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		{"overdue", shelf{open: []mfa.Standing{overridden("ann", 24*time.Hour+15*time.Minute, nil)}}, "enforce", []string{"O-ANN of ann is overdue by 15 min"}},
 		{"past its time in observe mode", shelf{open: []mfa.Standing{overridden("ann", 30*time.Hour, nil)}}, "observe", nil},
 		{
-			"unrestorable", shelf{open: []mfa.Standing{overridden("ann", 30*time.Hour, func(_ *mfa.Standing, o *mfa.Override) { o.Unrestorable = true })}},
-			"enforce", []string{"O-ANN of ann cannot be restored"},
+			"unrestorable",
+			shelf{open: []mfa.Standing{overridden("ann", 30*time.Hour, func(_ *mfa.Standing, o *mfa.Override) { o.Unrestorable = true })}},
+			"enforce",
+			[]string{"O-ANN of ann cannot be restored"},
 		},
 		{
 			"a critical one", shelf{open: []mfa.Standing{overridden("ann", time.Hour, func(s *mfa.Standing, _ *mfa.Override) {
@@ -149,8 +152,10 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 			}, "enforce", []string{guard + " (guard_changed) is critical"},
 		},
 		{
-			"a pool weakened long ago", shelf{other: []mfa.Standing{{Journal: mfa.PoolJournal(pool), Incidents: incident(mfa.PoolJournal(pool), mfa.PoolWeakened, mfa.Critical, 99*time.Hour)}}},
-			"enforce", []string{"pool/us-east-1_EXAMPLE12 (pool_weakened) is critical"},
+			"a pool weakened long ago",
+			shelf{other: []mfa.Standing{{Journal: mfa.PoolJournal(pool), Incidents: incident(mfa.PoolJournal(pool), mfa.PoolWeakened, mfa.Critical, 99*time.Hour)}}},
+			"enforce",
+			[]string{"pool/us-east-1_EXAMPLE12 (pool_weakened) is critical"},
 		},
 		{
 			"a user noted, and one to be signed out", shelf{open: []mfa.Standing{

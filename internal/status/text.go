@@ -163,7 +163,7 @@ func (o *Override) do() []string {
 		return []string{"have the user enrol a device; until then consider disabling the user"}
 	}
 	if !o.JustifyUntil.IsZero() {
-		out = append(out, "meant: the actor, until "+clock(o.JustifyUntil)+": relatch justify "+o.ID+" --reason … --ticket …")
+		out = append(out, fmt.Sprintf("meant: relatch justify %s --reason … --ticket … (the actor, until %s)", o.ID, o.JustifyUntil.UTC().Format("15:04Z")))
 	}
 	return append(out, "not meant, or no longer needed: relatch end "+o.ID)
 }
