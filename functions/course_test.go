@@ -248,7 +248,7 @@ func (s *stage) userDeleted(t *testing.T, pool mfa.PoolID) {
 func (s *stage) delete(t *testing.T, u user) {
 	t.Helper()
 	_, err := s.Cognito.AdminDeleteUser(t.Context(), &cognito.AdminDeleteUserInput{UserPoolId: new(string(u.pool)), Username: &u.name})
-	must(t, err)
+	gone(t, err)
 }
 
 func (s *stage) userDeletedBeforeTheEnd(t *testing.T, pool mfa.PoolID) {

@@ -35,7 +35,7 @@ func TestASweepGoesOnWhereItStopped(t *testing.T) {
 
 	stopped := s.runsOutOfTime(t, first)
 	begun := s.isSwept(t, subs, stopped)
-	if said := endOf(t, first); said.SweepComplete != 0 || said.SweepAge != nil {
+	if said := endOf(t, first); said.SweepComplete != 0 || said.SweepAge == nil { // since it began
 		t.Errorf("the first sweep, which was not completed, says %+v", said)
 	}
 

@@ -139,7 +139,7 @@ func newProcess(t *testing.T, a *wiretest.Account) *process {
 	c := cloud.Open(sdk, settings, now)
 	p.ledger = c.Ledger
 	w := worker.New(settings.House(), c.Ports, now)
-	w.Together = cloud.Together
+	w.Together = worker.Together
 	ready := c.Ready(t.Context())
 	if err := ready(t.Context()); err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func newProcess(t *testing.T, a *wiretest.Account) *process {
 	log := telemetry.New(telemetry.NewLogger(io.Discard), "test", now)
 	p.audit.Worker, p.audit.Evidence, p.audit.Ready, p.audit.Telemetry = w, c.Evidence, ready, log
 	p.reenable.Worker, p.reenable.Evidence, p.reenable.Ready, p.reenable.Telemetry = w.WithWriter(c.Writer), c.Evidence, ready, log
-	p.reenable.Worker.Together = cloud.Together
+	p.reenable.Worker.Together = worker.Together
 	p.sweep.Worker, p.sweep.Bookmarks, p.sweep.Ready, p.sweep.Telemetry = w, c.Ledger, ready, log
 	return p
 }
@@ -204,13 +204,15 @@ func TestWhatADeliveryCosts(t *testing.T) {
 	after := sweep()
 	t.Logf("a sweep of one more protected user: %d more trips, %d more calls than %s", after.trips-before.trips, len(after.calls)-len(before.calls), before)
 
+	var opened []mfa.Sub // by what was measured
 	for _, c := range []struct {
 		name         string
 		trips, calls int // at most; -1: not promised
 		arrange      func(t *testing.T) (*process, func(context.Context) error)
 	}{
 		{"a relevant disable, not justified", 4, 8, func(t *testing.T) (*process, func(context.Context) error) {
-			_, delivery := disabled(a.EmailPool)
+			sub, delivery := disabled(a.EmailPool)
+			opened = []mfa.Sub{sub}
 			return p, takes(t, p.audit.Invoke, delivery)
 		}},
 		{"a relevant disable, justified", 4, 8, func(t *testing.T) (*process, func(context.Context) error) {
@@ -224,8 +226,9 @@ func TestWhatADeliveryCosts(t *testing.T) {
 			return p, takes(t, p.audit.Invoke, delivery)
 		}},
 		{"a relevant disable by the user's own token", -1, -1, func(t *testing.T) (*process, func(context.Context) error) {
-			_, delivery := disabled(a.EmailPool)
-			return p, takes(t, p.audit.Invoke, own(delivery))
+			sub, delivery := disabled(a.EmailPool)
+			opened = []mfa.Sub{sub}
+			return p, takes(t, p.audit.Invoke, own(t, delivery))
 		}},
 		{"a relevant disable of a user found by ListUsers", -1, -1, func(t *testing.T) (*process, func(context.Context) error) {
 			_, delivery := disabled(a.Pool)
@@ -275,6 +278,13 @@ func TestWhatADeliveryCosts(t *testing.T) {
 				}
 			}
 			t.Log(paid)
+			for _, sub := range opened {
+				loaded, err := p.ledger.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(a.EmailPool, sub)})
+				if err != nil || loaded.Standing.Override == nil {
+					t.Errorf("no override was opened: %v", err)
+				}
+			}
+			opened = nil
 			if c.trips >= 0 && paid.trips > c.trips || c.calls >= 0 && len(paid.calls) > c.calls {
 				t.Errorf("%s; want at most %d and %d", paid, c.trips, c.calls)
 			}
@@ -287,12 +297,23 @@ func TestWhatADeliveryCosts(t *testing.T) {
 
 // own makes a delivery that of a call that the user's own token authorised: it
 // names no pool.
-func own(delivery string) string {
-	from := strings.Index(delivery, `"userIdentity"`)
-	to := strings.Index(delivery, `"eventTime"`)
-	delivery = delivery[:from] + `"userIdentity":{"type":"Unknown","principalId":"Anonymous"},` + delivery[to:]
-	from = strings.Index(delivery, `"userPoolId"`)
-	to = strings.Index(delivery, `"softwareTokenMfaSettings"`)
-	delivery = delivery[:from] + `"accessToken":"HIDDEN_DUE_TO_SECURITY_REASONS",` + delivery[to:]
-	return strings.Replace(delivery, "AdminSetUserMFAPreference", "SetUserMFAPreference", 1)
+func own(t *testing.T, delivery string) string {
+	t.Helper()
+	var record map[string]any
+	must(t, json.Unmarshal([]byte(delivery), &record))
+	detail := record
+	if inner, ok := record["detail"].(map[string]any); ok {
+		detail = inner
+	}
+	detail["userIdentity"] = map[string]any{"type": "Unknown", "principalId": "Anonymous"}
+	detail["eventName"] = "SetUserMFAPreference"
+	parameters, ok := detail["requestParameters"].(map[string]any)
+	if !ok {
+		t.Fatal("the delivery has no parameters")
+	}
+	delete(parameters, "userPoolId")
+	parameters["accessToken"] = "HIDDEN_DUE_TO_SECURITY_REASONS"
+	raw, err := json.Marshal(record)
+	must(t, err)
+	return string(raw)
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"log"
 	"os"
 	"time"
 
@@ -18,21 +17,24 @@ import (
 )
 
 func main() {
+	said := telemetry.New(telemetry.NewLogger(os.Stdout), "audit", time.Now)
 	ctx, stop := context.WithCancel(context.Background())
 	settings, err := config.Read(os.Environ())
 	if err != nil {
-		log.Fatal(err)
+		said.Problem("start", err)
+		os.Exit(1)
 	}
 	account, err := cloud.Load(os.Getenv)
 	if err != nil {
-		log.Fatal(err)
+		said.Problem("start", err)
+		os.Exit(1)
 	}
 	c := cloud.Open(account, settings, time.Now)
 	w := worker.New(settings.House(), c.Ports, time.Now)
-	w.Together = cloud.Together
+	w.Together = worker.Together
 	audit := invoke.Audit{Function: invoke.Function{
 		Worker: w, Evidence: c.Evidence, Ready: c.Ready(ctx),
-		Telemetry: telemetry.New(telemetry.NewLogger(os.Stdout), "audit", time.Now),
+		Telemetry: said,
 	}}
 	lambda.StartWithOptions(audit.Invoke, lambda.WithContext(ctx), lambda.WithEnableSIGTERM(stop))
 }

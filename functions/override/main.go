@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"log"
 	"os"
 	"time"
 
@@ -17,19 +16,22 @@ import (
 )
 
 func main() {
+	said := telemetry.New(telemetry.NewLogger(os.Stdout), "override", time.Now)
 	ctx, stop := context.WithCancel(context.Background())
 	settings, err := config.ReadOverride(os.Environ())
 	if err != nil {
-		log.Fatal(err)
+		said.Problem("start", err)
+		os.Exit(1)
 	}
 	account, err := cloud.Load(os.Getenv)
 	if err != nil {
-		log.Fatal(err)
+		said.Problem("start", err)
+		os.Exit(1)
 	}
 	desk := cloud.OpenDesk(account, settings, time.Now)
 	override := invoke.Override{
 		Pools: settings.Pools, Users: desk.Users, Book: desk.Ledger, Policy: desk.Policy, Audit: desk.Audit,
-		Telemetry: telemetry.New(telemetry.NewLogger(os.Stdout), "override", time.Now), Now: time.Now,
+		Telemetry: said, Now: time.Now,
 	}
 	lambda.StartWithOptions(override.Invoke, lambda.WithContext(ctx), lambda.WithEnableSIGTERM(stop))
 }

@@ -103,7 +103,7 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	answer, err := o.Justify(ctx, person, operator.Exception{By: by, Reason: f.reason, Ticket: f.ticket, Cause: mfa.Cause(f.cause)})
 	if err != nil {
-		return undone{err}
+		return f.undone(t, err)
 	}
 	policy, err := o.Rules(ctx)
 	if err != nil {
@@ -123,11 +123,11 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 	if answer.Override == "" || len(answer.FailedRules) == 0 {
 		return nil
 	}
-	said := make([]string, len(answer.FailedRules))
-	for i, rule := range answer.FailedRules {
-		said[i] = request.Words(rule, policy)
+	why, err := o.Why(ctx, person, answer)
+	if err != nil {
+		return undone{err}
 	}
-	return undone{fmt.Errorf("%s is on record, but does not justify override %s of %s: %s", answer.ID, answer.Override, person.Name, strings.Join(said, "; "))}
+	return undone{fmt.Errorf("%s is on record, but does not justify override %s of %s: %s", answer.ID, answer.Override, person.Name, strings.Join(why, "; "))}
 }
 
 // answered is what override answered, as JSON.
@@ -182,7 +182,7 @@ func (l *live) approve(ctx context.Context, t terminal, who, id string) error {
 	}
 	answer, err := o.Approve(ctx, person, id)
 	if err != nil {
-		return undone{err}
+		return l.undone(t, err)
 	}
 	if l.output == "json" {
 		return t.json(answered{"relatch.answer/1", answer})
@@ -234,7 +234,7 @@ func endCommand(t terminal) *cobra.Command {
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&f.lockOut, "lock-out", false, "also if the user cannot sign in afterwards")
 	c.Flags().DurationVar(&f.wait, "wait", 3*time.Minute, "wait so long until it is done; 0: do not wait (a `DURATION`)")
-	f.live.add(c)
+	f.add(c)
 	return c
 }
 
@@ -250,7 +250,7 @@ type ended struct {
 }
 
 func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
-	if err := f.live.check(); err != nil {
+	if err := f.check(); err != nil {
 		return err
 	}
 	o, _, err := f.operator(ctx, t)
@@ -263,12 +263,12 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	open, err := o.End(ctx, person, f.lockOut)
 	if err != nil {
-		return undone{err}
+		return f.undone(t, err)
 	}
 	p := t.page(f.output)
 	p.line("Asked for the end of %s of %s.", open.ID, person.Name)
 	s, done, err := o.Await(ctx, person, f.wait, func(s mfa.Standing) bool {
-		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable
+		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried
 	})
 	if err != nil {
 		return undone{err}
@@ -279,7 +279,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 			out.Closed = past.End
 		}
 	}
-	out.Unrestorable = done && out.Closed == ""
+	out.Unrestorable = done && s.Override != nil && s.Override.Unrestorable
 	if f.output == "json" {
 		if err := t.json(out); err != nil {
 			return err
@@ -288,6 +288,8 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	switch {
 	case out.Unrestorable:
 		return undone{fmt.Errorf("Cognito refuses to switch MFA on for %s, who has nothing enrolled; signed out. The user must enrol a new device", person.Name)} //nolint:staticcheck // a name
+	case done && out.Closed == "":
+		return undone{errors.New("Relatch only observes: it switches nothing on. Do it by hand")} //nolint:staticcheck // a name
 	case done:
 		p.line("It has ended: %s has MFA again (%s).", person.Name, out.Closed)
 	case f.wait > 0:

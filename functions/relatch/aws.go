@@ -13,6 +13,8 @@ import (
 
 	"github.com/stackflow/relatch/internal/cloud"
 	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/operator"
 	"github.com/stackflow/relatch/internal/stack"
 )
 
@@ -78,6 +80,23 @@ func (l *live) check() error {
 		return fmt.Errorf("--output: %q is neither text nor json", l.output)
 	}
 	return nil
+}
+
+// undone is err as why something is not done; where the output is for machines,
+// a refusal is there too.
+func (l *live) undone(t terminal, err error) error {
+	r, refused := errors.AsType[*operator.Refusal](err)
+	if !refused || l.output != "json" {
+		return undone{err}
+	}
+	return errors.Join(undone{err}, t.json(refusal{"relatch.refusal/1", r.Why, r.Failed}))
+}
+
+// refusal is the output as JSON.
+type refusal struct {
+	Schema string     `json:"schema"`
+	Why    string     `json:"why"`
+	Failed []mfa.Rule `json:"failed_rules,omitempty"`
 }
 
 // oneUser is the Args of a command that is about one user.

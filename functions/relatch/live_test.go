@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -76,6 +78,7 @@ func (c *city) front() http.Handler {
 		c.t.Fatal(err)
 	}
 	moto := httputil.NewSingleHostReverseProxy(target)
+	moto.ErrorLog = log.New(io.Discard, "", 0) // of requests that the SDK cancels
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -284,8 +287,18 @@ func has(t *testing.T, text string, parts ...string) {
 
 const reason = "--reason=Phone broke on the stairs, new one comes tomorrow"
 
-func TestAnOverrideByTheCommand(t *testing.T) {
+func TestTheCommandOnAWS(t *testing.T) {
 	c := build(t)
+	t.Run("an override", c.overrides)
+	t.Run("what is false is said outright, and the ticket named", c.saysWhatIsFalse)
+	t.Run("beside the AWS CLI", c.besideTheCLI)
+	t.Run("a lost device", c.losesDevices)
+	t.Run("over the budget", c.needsApproval)
+	t.Run("refusals", c.refuses)
+}
+
+func (c *city) overrides(t *testing.T) {
+	c.t = t
 	sub := c.add(t, "maria", "itsm_manager")
 	override := []string{"override", "maria", reason, "--ticket", "CHG0012345"}
 
@@ -340,14 +353,14 @@ func TestAnOverrideByTheCommand(t *testing.T) {
 		has(t, c.says(t, 1, "end", "maria").err, "no override of maria is open")
 	})
 	t.Run("the same reason does not count twice", func(t *testing.T) {
-		has(t, c.says(t, 1, append(override, "--yes")...).err, "justified override O-", "say what is different now")
+		has(t, c.says(t, 1, append(override, "--yes")...).err, "has justified override O-", " already")
 	})
 }
 
-func TestTheHandSaysOutrightWhatIsFalseAndNamesTheTicket(t *testing.T) {
-	c := build(t)
-	c.add(t, "maria")
-	s := c.says(t, 0, "override", "maria", reason, "--ticket", "CHG0012345", "--yes", "--wait", "0", "--output", "json")
+func (c *city) saysWhatIsFalse(t *testing.T) {
+	c.t = t
+	c.add(t, "hana")
+	s := c.says(t, 0, "override", "hana", reason, "--ticket", "CHG0020000", "--yes", "--wait", "0", "--output", "json")
 	var out overridden
 	if err := json.Unmarshal([]byte(s.out), &out); err != nil || !out.Done || out.Override != "" || out.Justification == "" || out.Schema != "relatch.override/1" {
 		t.Errorf("%v: %s", err, s.out)
@@ -360,12 +373,12 @@ func TestTheHandSaysOutrightWhatIsFalseAndNamesTheTicket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"CHG0012345"}, changes.Claims); diff != "" {
+	if diff := cmp.Diff([]string{"CHG0020000"}, changes.Claims); diff != "" {
 		t.Errorf("claims (-want +got):\n%s\n%s", diff, c.records[0])
 	}
 }
 
-func TestTheCommandAndTheAWSCLISideBySide(t *testing.T) {
+func (c *city) besideTheCLI(t *testing.T) {
 	path, err := exec.LookPath("aws")
 	if err != nil {
 		const missing = "aws, the AWS CLI, is not on PATH: python3 -m pip install 'awscli>=1.40,<2', or version 2"
@@ -374,8 +387,8 @@ func TestTheCommandAndTheAWSCLISideBySide(t *testing.T) {
 		}
 		t.Skip(missing)
 	}
-	c := build(t)
-	c.add(t, "maria", "itsm_manager")
+	c.t = t
+	c.add(t, "clara", "itsm_manager")
 	cli := func(t *testing.T, args ...string) string {
 		t.Helper()
 		c.t = t
@@ -388,54 +401,54 @@ func TestTheCommandAndTheAWSCLISideBySide(t *testing.T) {
 		}
 		return string(out)
 	}
-	user := []string{"cognito-idp", "admin-get-user", "--user-pool-id", string(c.Pool), "--username", "maria"}
+	user := []string{"cognito-idp", "admin-get-user", "--user-pool-id", string(c.Pool), "--username", "clara"}
 
 	t.Run("what the CLI switches off", func(t *testing.T) {
 		// The very command that relatch prints when override cannot be reached.
-		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", "override", "maria", reason, "--ticket", "CHG0012345", "--yes")
+		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", "override", "clara", reason, "--ticket", "CHG0030000", "--yes")
 		bare := regexp.MustCompile(`(?m)^  aws (.*)$`).FindStringSubmatch(s.err)
 		if bare == nil {
 			t.Fatal(s.err)
 		}
 		cli(t, strings.Fields(bare[1])...)
 		c.works()
-		o := c.standing(t, "maria").Override
+		o := c.standing(t, "clara").Override
 		if o == nil || o.Match.Justified() {
 			t.Fatalf("%+v", o)
 		}
-		has(t, c.says(t, 1, "override", "maria", reason, "--ticket", "CHG0012345", "--yes").err, "override "+o.ID+" of maria is open already")
-		has(t, c.says(t, 0, "justify", o.ID, reason, "--ticket", "CHG0012345").out, "is on record, and justifies override "+o.ID+" of maria.")
+		has(t, c.says(t, 1, "override", "clara", reason, "--ticket", "CHG0030000", "--yes").err, "override "+o.ID+" of clara is open already")
+		has(t, c.says(t, 0, "justify", o.ID, reason, "--ticket", "CHG0030000").out, "is on record, and justifies override "+o.ID+" of clara.")
 		c.works()
-		if o := c.standing(t, "maria").Override; o == nil || !o.Match.Justified() {
+		if o := c.standing(t, "clara").Override; o == nil || !o.Match.Justified() {
 			t.Errorf("%+v", o)
 		}
-		c.says(t, 0, "end", "maria")
+		c.says(t, 0, "end", "clara")
 		has(t, cli(t, user...), "SOFTWARE_TOKEN_MFA")
 	})
 	t.Run("what the command switches off", func(t *testing.T) {
-		c.says(t, 0, "override", "maria", "--reason", "Phone drowned in the lake on the way home", "--ticket", "CHG0012345", "--yes")
+		c.says(t, 0, "override", "clara", "--reason", "Phone drowned in the lake on the way home", "--ticket", "CHG0030000", "--yes")
 		if out := cli(t, user...); strings.Contains(out, "SOFTWARE_TOKEN_MFA") {
 			t.Error(out)
 		}
-		cli(t, "cognito-idp", "admin-set-user-mfa-preference", "--user-pool-id", string(c.Pool), "--username", "maria", "--software-token-mfa-settings", "Enabled=true,PreferredMfa=true")
+		cli(t, "cognito-idp", "admin-set-user-mfa-preference", "--user-pool-id", string(c.Pool), "--username", "clara", "--software-token-mfa-settings", "Enabled=true,PreferredMfa=true")
 		c.works()
-		has(t, c.says(t, 1, "end", "maria").err, "no override of maria is open")
+		has(t, c.says(t, 1, "end", "clara").err, "no override of clara is open")
 	})
 }
 
-func TestALostDevice(t *testing.T) {
-	c := build(t)
-	c.add(t, "maria", "itsm_manager")
+func (c *city) losesDevices(t *testing.T) {
+	c.t, c.by = t, "SupportAdmin/ops-8" // six users of one actor are a mass disable
+	c.add(t, "lena", "itsm_manager")
 	c.add(t, "nina", "itsm_manager")
 	lost := []string{"--reason", "Phone stolen on the train to Lyon", "--lost-device", "--yes"}
 	t.Run("where the service lacks the operation", func(t *testing.T) {
-		s := c.says(t, 0, append(lost, "override", "maria", "--ticket", "INC0000001")...)
+		s := c.says(t, 0, append(lost, "override", "lena", "--ticket", "INC0000001")...)
 		has(t, s.out, "the old one cannot be switched on again", "The service cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead", "enrol a new authenticator app before")
-		has(t, c.says(t, 1, "end", "maria").err, "locks the user out", "--lock-out")
-		if c.standing(t, "maria").Override == nil {
+		has(t, c.says(t, 1, "end", "lena").err, "locks the user out", "--lock-out")
+		if c.standing(t, "lena").Override == nil {
 			t.Error("it has ended")
 		}
-		has(t, c.says(t, 0, "end", "maria", "--lock-out").out, "It has ended")
+		has(t, c.says(t, 0, "end", "lena", "--lock-out").out, "It has ended")
 	})
 	t.Run("where it has it", func(t *testing.T) {
 		c.deletes = true
@@ -446,13 +459,32 @@ func TestALostDevice(t *testing.T) {
 			t.Errorf("%+v", o)
 		}
 	})
+	t.Run("on-call hears what was foretold", func(t *testing.T) {
+		both := []mfa.Factor{mfa.TOTP, mfa.SMS}
+		for i, p := range []wiretest.Person{
+			{Pool: c.Pool, Name: "rita", Roles: []mfa.Role{"itsm_manager"}, Registered: both, Factors: both},
+			{Pool: c.Pool, Name: "olga", Registered: both, Factors: both},
+		} {
+			c.subs[p.Name] = c.Add(t, p)
+			c.Take(t, wiretest.AlertQueue)
+			s := c.says(t, 0, append(lost, "override", p.Name, "--ticket", fmt.Sprintf("INC000001%d", i))...)
+			for _, m := range c.Take(t, wiretest.AlertQueue) {
+				var e struct{ Detail alert.Alert }
+				if err := json.Unmarshal([]byte(*m.Body), &e); err != nil {
+					t.Fatal(err)
+				}
+				// What was taken by then depends on which call is looked at first.
+				has(t, s.out, strings.Replace(e.Detail.Title, "switched TOTP off", "switched TOTP and SMS off", 1))
+			}
+		}
+	})
 }
 
-func TestOverTheBudget(t *testing.T) {
-	c := build(t)
-	c.add(t, "maria", "itsm_manager")
-	s := c.standing(t, "maria")
-	s.Journal = mfa.UserJournal(c.Pool, c.subs["maria"])
+func (c *city) needsApproval(t *testing.T) {
+	c.t, c.by = t, "SupportAdmin/ops-7"
+	c.add(t, "bert", "itsm_manager")
+	s := c.standing(t, "bert")
+	s.Journal = mfa.UserJournal(c.Pool, c.subs["bert"])
 	for i := range 2 {
 		at := time.Now().UTC().Add(-time.Duration(i+1) * 24 * time.Hour).Truncate(time.Second)
 		s.Past = append(s.Past, mfa.Past{ID: fmt.Sprint("O-", i), OpenedAt: at, ClosedAt: at.Add(time.Hour)})
@@ -460,24 +492,24 @@ func TestOverTheBudget(t *testing.T) {
 	if err := c.ledger().Append(t.Context(), worker.Step{Standing: s}); err != nil {
 		t.Fatal(err)
 	}
-	override := []string{"override", "maria", reason, "--ticket", "CHG0012345", "--yes"}
+	override := []string{"override", "bert", reason, "--ticket", "CHG0050000", "--yes"}
 	refused := c.says(t, 1, override...)
 	has(t, refused.out, "Overrides     2 of 2 used in 7 days", "Approver      needed")
-	has(t, refused.err, "maria needs an approver: nothing was switched off")
+	has(t, refused.err, "bert needs an approver: nothing was switched off")
 	id := regexp.MustCompile(`J-[A-Z2-7]{10}`).FindString(refused.err)
-	if on := c.Factors(t, c.Pool, c.subs["maria"]); len(on) != 1 {
+	if on := c.Factors(t, c.Pool, c.subs["bert"]); len(on) != 1 {
 		t.Fatalf("switched on are %v", on)
 	}
-	has(t, c.says(t, 1, "approve", "maria", id).err, "the approver is the author or the user; somebody else must approve")
+	has(t, c.says(t, 1, "approve", "bert", id).err, "the approver is the author or the user; somebody else must approve")
 	c.by = "TeamLead/eva"
-	has(t, c.says(t, 0, "approve", "maria", id).out, "You have approved of "+id+" for maria.", "SupportAdmin/ops-7 wrote on", "Phone broke on the stairs")
+	has(t, c.says(t, 0, "approve", "bert", id).out, "You have approved of "+id+" for bert.", "SupportAdmin/ops-7 wrote on", "Phone broke on the stairs")
 	c.by = "SupportAdmin/ops-7"
 	has(t, c.says(t, 0, override...).out, "Approver      TeamLead/eva", ", justified")
 }
 
-func TestRefusalsAreSaidInTheCommandsOutput(t *testing.T) {
-	c := build(t)
-	c.add(t, "maria", "itsm_manager")
+func (c *city) refuses(t *testing.T) {
+	c.t = t
+	c.add(t, "mara", "itsm_manager")
 	c.add(t, "ben")
 	c.Switch(t, c.Pool, c.add(t, "nora"), false, mfa.TOTP)
 	twin := c.Add(t, wiretest.Person{Pool: c.EmailPool, Name: "twin@example.com"})
@@ -490,21 +522,25 @@ func TestRefusalsAreSaidInTheCommandsOutput(t *testing.T) {
 		code int
 		want string
 	}{
-		{"another user's ticket", []string{"override", "maria", reason, "--ticket", "CHG0000001", "--yes"}, 1, "relatch override: ticket CHG0000001 was used on " + time.Now().UTC().Format(time.DateOnly) + " for another user\n"},
-		{"and to justify", []string{"justify", "maria", reason, "--ticket", "CHG0000001"}, 1, "relatch justify: ticket CHG0000001 was used on " + time.Now().UTC().Format(time.DateOnly) + " for another user\n"},
+		{"another user's ticket", []string{"override", "mara", reason, "--ticket", "CHG0000001", "--yes"}, 1, "relatch override: ticket CHG0000001 was used on " + time.Now().UTC().Format(time.DateOnly) + " for another user\n"},
+		{"and to justify", []string{"justify", "mara", reason, "--ticket", "CHG0000001"}, 1, "relatch justify: ticket CHG0000001 was used on " + time.Now().UTC().Format(time.DateOnly) + " for another user\n"},
 		{
-			"everything wrong", []string{"override", "maria", "--reason", "test", "--ticket", "none", "--yes"}, 1,
+			"everything wrong",
+			[]string{"override", "mara", "--reason", "test", "--ticket", "none", "--yes"},
+			1,
 			"relatch override: the reason has fewer than 15 characters; the reason says nothing about this case; the ticket does not match ^(INC|CHG)[0-9]{7}$\n",
 		},
 		{"no factor", []string{"override", "nora", reason, "--ticket", "CHG0000002", "--yes"}, 1, "relatch override: nora has no factor that is switched on: there is nothing to switch off\n"},
 		{"nobody", []string{"override", "nobody", reason, "--ticket", "CHG0000002", "--yes"}, 2, "relatch override: no user has the username, e-mail address or sub nobody in the guarded pools ("},
 		{
-			"two", []string{"override", "twin@example.com", reason, "--ticket", "CHG0000002", "--yes"}, 2,
+			"two",
+			[]string{"override", "twin@example.com", reason, "--ticket", "CHG0000002", "--yes"},
+			2,
 			fmt.Sprintf("relatch override: twin@example.com means 2 users; take the one you mean as POOL/SUB:\n  %s/%s  username twin@example.com\n  %s/%s  username %s\n", c.Pool, other, c.EmailPool, twin, twin),
 		},
 		{"an override that is not", []string{"end", "O-ABCDEFGH23"}, 2, "relatch end: no override is open that is called O-ABCDEFGH23"},
-		{"a justification that is not", []string{"approve", "maria", "J-NONE"}, 1, "relatch approve: the user has no justification J-NONE\n"},
-		{"nobody can be asked", []string{"override", "maria", reason, "--ticket", "CHG0000002"}, 2, "relatch override: standard input is no terminal: nobody can be asked; use --yes, or --dry-run"},
+		{"a justification that is not", []string{"approve", "mara", "J-NONE"}, 1, "relatch approve: the user has no justification J-NONE\n"},
+		{"nobody can be asked", []string{"override", "mara", reason, "--ticket", "CHG0000002"}, 2, "relatch override: standard input is no terminal: nobody can be asked; use --yes, or --dry-run"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if s := c.says(t, row.code, row.args...); !strings.HasPrefix(s.err, row.want) {
@@ -512,18 +548,33 @@ func TestRefusalsAreSaidInTheCommandsOutput(t *testing.T) {
 			}
 		})
 	}
+	t.Run("for machines", func(t *testing.T) {
+		s := c.says(t, 1, "override", "mara", "--reason", "test", "--ticket", "none", "--yes", "--output", "json")
+		const want = `{"schema":"relatch.refusal/1","why":"the reason has fewer than 15 characters; the reason says nothing about this case; the ticket does not match ^(INC|CHG)[0-9]{7}$","failed_rules":["too_short","boilerplate","ticket"]}` + "\n"
+		if s.out != want {
+			t.Errorf("have %s\nwant %s", s.out, want)
+		}
+	})
 	if after := c.written(t); after != before || len(c.records) > 0 {
 		t.Errorf("%d items written, calls: %v", after-before, c.records)
 	}
 	t.Run("a reason that comes too late", func(t *testing.T) {
 		c.t = t
-		c.Switch(t, c.Pool, c.subs["maria"], false, mfa.TOTP)
+		c.Switch(t, c.Pool, c.subs["mara"], false, mfa.TOTP)
 		c.now = -20 * time.Minute
-		c.record("AdminSetUserMFAPreference", "aws-cli", fmt.Appendf(nil, `{"UserPoolId":%q,"Username":"maria","SoftwareTokenMfaSettings":{"Enabled":false}}`, c.Pool))
+		c.record("AdminSetUserMFAPreference", "aws-cli", fmt.Appendf(nil, `{"UserPoolId":%q,"Username":"mara","SoftwareTokenMfaSettings":{"Enabled":false}}`, c.Pool))
 		c.now = 0
 		c.works()
-		s := c.says(t, 1, "justify", "maria", reason, "--ticket", "CHG0000003")
-		has(t, s.err, "is on record, but does not justify override O-", "of maria: it was made more than 15 minutes after MFA was switched off")
+		s := c.says(t, 1, "justify", "mara", reason, "--ticket", "CHG0000003")
+		has(t, s.err, "is on record, but does not justify override O-", "of mara: the justification was written on ", "more than 15 min after MFA was switched off")
+	})
+	t.Run("an address is enough, and so is a sub", func(t *testing.T) {
+		on := []mfa.Factor{mfa.TOTP}
+		sub := c.Add(t, wiretest.Person{Pool: c.EmailPool, Name: "mail@example.com", Roles: []mfa.Role{"itsm_manager"}, Registered: on, Factors: on})
+		for name, shown := range map[string]string{"mail@example.com": "mail@example.com", string(sub): string(sub)} {
+			s := c.says(t, 0, "override", name, reason, "--ticket", "CHG0000004", "--dry-run")
+			has(t, s.out, fmt.Sprintf("User          %s (itsm_manager), pool %s, sub %s\n", shown, c.EmailPool, sub))
+		}
 	})
 	t.Run("a stack says where Relatch is", func(t *testing.T) {
 		client := cloudformation.NewFromConfig(c.Moto)
@@ -538,7 +589,7 @@ func TestRefusalsAreSaidInTheCommandsOutput(t *testing.T) {
 				delete(env, name)
 			}
 		}
-		if s := c.relatch(t, env, "", "override", "ben", "--stack", "prod", reason, "--ticket", "CHG0000001", "--dry-run"); s.code != 0 {
+		if s := c.relatch(t, env, "", "override", string(c.subs["ben"]), "--stack", "prod", reason, "--ticket", "CHG0000001", "--dry-run"); s.code != 0 {
 			t.Error(s)
 		}
 		s := c.relatch(t, env, "", "end", "ben")

@@ -17,6 +17,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if root := os.Getenv(alone); root != "" {
+		if err := unpack(root); err != nil {
+			panic(err)
+		}
+		return
+	}
 	testscript.Main(&tests{M: m}, map[string]func(){"relatch": main})
 }
 
@@ -74,6 +80,7 @@ func gzipFile(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		raw = raw[:n]
 	}
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o700))
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o600))
 }
 
@@ -151,5 +158,17 @@ func TestReadingLongerThanASecondShowsProgressOnATerminal(t *testing.T) {
 	})
 	if code != 0 || !strings.Contains(errs.String(), "read 10 files") {
 		t.Errorf("exit status %d, standard error %q; want progress", code, errs.String())
+	}
+}
+
+func TestCtrlCTellsWhatWasDoneSoFar(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var out, errs bytes.Buffer
+	code := run(ctx, []string{"replay", "../../events/log-file/01-log-file.json", "../../events/bare-record"}, terminal{
+		in: strings.NewReader(""), out: &out, err: &errs, now: time.Now, getenv: func(string) string { return "" },
+	})
+	if code != exitUsage || !strings.Contains(errs.String(), "stopped while reading") || !strings.Contains(out.String(), "deliver") {
+		t.Errorf("exit status %d, standard error %q, standard output %q", code, errs.String(), out.String())
 	}
 }

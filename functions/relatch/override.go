@@ -137,7 +137,7 @@ func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	forecast, err := o.Forecast(ctx, person, operator.Exception{By: by, Reason: f.reason, Ticket: f.ticket, Cause: mfa.Cause(f.cause), DeleteToken: f.lost})
 	if err != nil {
-		return undone{err}
+		return f.undone(t, err)
 	}
 	p := t.page(f.output)
 	p.forecast(forecast, o.House.Observe)
@@ -147,10 +147,17 @@ func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
 	case f.dry:
 		p.line("Dry run: nothing was done.")
 		return nil
-	case !f.yes && !t.confirms(p.w, "Switch MFA off for "+person.Name+"?"):
+	case !f.yes && !t.confirms(p.w, question(forecast)):
 		return undone{errors.New("nothing was done")}
 	}
 	return f.do(ctx, t, o, forecast)
+}
+
+func question(f operator.Forecast) string {
+	if f.Approval {
+		return "Record the reason, for somebody else to approve of?"
+	}
+	return "Switch MFA off for " + f.Name + "?"
 }
 
 // do is what comes after the question.
@@ -158,7 +165,7 @@ func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator
 	p, out := t.page(f.output), overridden{Forecast: told(forecast)}
 	answer, err := o.Justify(ctx, forecast.Person, forecast.Exception)
 	if err != nil {
-		return undone{f.unreachable(err, forecast)}
+		return f.undone(t, f.unreachable(err, forecast))
 	}
 	out.Justification = answer.ID
 	if forecast.Approval && answer.Approver == "" {
@@ -169,6 +176,7 @@ func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator
 	if err != nil {
 		return undone{fmt.Errorf("%w; the reason is on record as %s and counts for %.0f hours", err, answer.ID, forecast.Policy.Before.Hours())}
 	}
+	p.line("")
 	out.At, out.TokenDeleted, out.Done = taken.At, taken.Deleted, true
 	p.line("MFA of %s is off: read back, no factor is on. Justification %s.", forecast.Name, answer.ID)
 	if taken.Lacking {
@@ -330,13 +338,18 @@ func (p page) forecast(f operator.Forecast, observe bool) {
 	switch {
 	case observe:
 		p.row("Until", "you switch it on again: Relatch only observes")
+	case f.Approval:
 	case f.Token:
 		p.row("Until", "the user enrols a new device, by %s: the old one cannot be switched on again", p.at(f.Override.Deadline))
 	default:
-		p.row("Until", "%s; then %s comes on again", p.at(f.Override.Deadline), alert.Names(f.Override.Taken))
+		out := ""
+		if f.Policy.SignOut {
+			out = ", and the user is signed out"
+		}
+		p.row("Until", "%s; then %s comes on again%s", p.at(f.Override.Deadline), alert.Names(f.Override.Taken), out)
 	}
 	p.onCall(f)
-	p.row("On record", "%s; %s", f.Reason, f.Ticket)
+	p.row("Reason", "%s; %s", f.Reason, f.Ticket)
 }
 
 // onCall says what on-call will see, and why.
@@ -353,6 +366,10 @@ func (p page) onCall(f operator.Forecast) {
 		switch {
 		case !f.Enabled:
 			why = "the user's account is disabled"
+		case a.Kind == mfa.MassDisable:
+			why = "you switch MFA off for many users"
+		case a.Kind == mfa.OverrideRepeated:
+			why = "it takes two calls, the second one after Relatch has opened the override"
 		case !f.Override.Match.Justified():
 			why = "nobody justified it"
 		}
@@ -367,18 +384,13 @@ func (p page) onCall(f operator.Forecast) {
 
 // afterwards says what is left to know once MFA is off.
 func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, seen bool) {
-	p.line("")
 	switch {
 	case !seen:
 		p.row("Override", "not seen by Relatch yet: CloudTrail takes minutes, and a sweep finds it in half an hour; relatch status shows it then")
 	case o.Match.Justified():
 		p.row("Override", "%s, justified", o.ID)
 	default:
-		said := make([]string, len(o.Match.Failed))
-		for i, rule := range o.Match.Failed {
-			said[i] = request.Words(rule, f.Policy)
-		}
-		p.row("Override", "%s, NOT JUSTIFIED: %s", o.ID, strings.Join(said, "; "))
+		p.row("Override", "%s, NOT JUSTIFIED: %s", o.ID, strings.Join(o.Match.Why, "; "))
 	}
 	p.row("Deadline", "%s", p.at(o.Deadline))
 	p.row("End it early", "relatch end %s", f.Name)

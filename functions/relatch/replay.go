@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/archive"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/story"
@@ -24,9 +25,18 @@ schedules, alerts and ends.
 
 PATH is a scenario's folder (with account.json or expect.json), a folder of
 scenarios, a folder of files, a file, or - for standard input. Files are
-EventBridge envelopes, CloudTrail log files, the output of lookup-events or bare
-records, one, a list, or one per line, each plain or gzip. In a folder the files
-.json, .jsonl and .ndjson are taken, each also with .gz.
+EventBridge envelopes, CloudTrail log files, the output of lookup-events, rows of
+CloudTrail Lake (eventJson) or Athena, or bare records, one, a list, or one per
+line, each plain or gzip. In a folder the files .json, .jsonl and .ndjson are
+taken, each also with .gz.
+
+Archives of any size can be read. --from, --to, --region and --account-id leave
+out files by what the folders that CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or
+the names of its files, say of them, without opening them; the day is the one on
+which CloudTrail delivered. In files laid out as AWS writes them, records that
+cannot matter are counted without being decoded: --no-prefilter decodes them too,
+and so also tells of faults inside them. Both decide the same. Ctrl-C ends the
+reading, and tells what was read so far.
 
 Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
@@ -40,19 +50,23 @@ const replayExamples = `  relatch replay events                         every sc
   relatch replay events/disable-by-console      one scenario, as a story
   relatch replay -v events                      all of them as stories
   relatch replay AWSLogs/111122223333           log files as CloudTrail delivers them
+  relatch replay --from 2026-10-01 --to 2026-10-31 --region us-east-1 AWSLogs
   aws cloudtrail lookup-events --lookup-attributes \
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
   relatch replay --format json events | jq 'select(.verdict == "open")'`
 
 type replayFlags struct {
 	account, policy, format, until string
+	from, to                       string
+	regions, accounts              []string
+	decodeAll                      bool
 	verbose                        bool
 }
 
 func replayCommand(t terminal) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
-		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [-v] PATH…",
+		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
 		Short:                 "Run recorded deliveries through the worker",
 		Long:                  replayHelp,
 		Example:               replayExamples,
@@ -71,6 +85,11 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
+	flags.StringVar(&f.from, "from", "", "leave out files of archives of the days before this `DAY`, such as 2026-11-23")
+	flags.StringVar(&f.to, "to", "", "leave out those of the days after this `DAY`")
+	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions (a `NAME`; several with commas)")
+	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
+	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
 	return c
 }
@@ -81,16 +100,22 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 	if err != nil {
 		return err
 	}
-	unreadable := false
+	unreadable := 0
 	complain := func(text string) {
-		unreadable = true
+		unreadable++
 		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
-	scenarios, err := loader.Load(paths)
+	scenarios, err := loader.LoadContext(ctx, paths)
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
-			complain(line)
+			if ctx.Err() == nil || line != ctx.Err().Error() {
+				complain(line)
+			}
 		}
+	}
+	if ctx.Err() != nil {
+		complain("stopped while reading; what follows is about what was read")
+		ctx = context.WithoutCancel(ctx)
 	}
 	if len(scenarios) == 0 {
 		return exit(exitUsage)
@@ -99,7 +124,11 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 	w := f.writer(t, out, scenarios)
 	for _, s := range scenarios {
 		r, err := tell(ctx, s, options, w)
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil && r != nil:
+			complain("stopped; " + err.Error())
+		default:
 			return err
 		}
 		if s.Expect == nil {
@@ -110,12 +139,18 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		if err := out.Flush(); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	if err := errors.Join(w.end(t.now().Sub(began)), out.Flush()); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	switch {
-	case unreadable:
+	case unreadable > 0:
+		if unreadable > 1 {
+			fmt.Fprintf(t.err, "relatch replay: %s problems, named above; the rest has been done\n", replay.Thousands(unreadable))
+		}
 		return exit(exitUsage)
 	case w.unmet():
 		return exit(exitUnmet)
@@ -125,7 +160,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 
 // read turns the flags into what they say.
 func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.Options, error) {
-	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began)}
+	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began), DecodeAll: f.decodeAll}
 	options := replay.Options{Start: began.UTC().Truncate(time.Second)}
 	var errs []error
 	if f.format != "text" && f.format != "json" {
@@ -137,7 +172,9 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 			errs = append(errs, fmt.Errorf("--until: %q is no time such as 2026-11-23T08:00:00Z", f.until))
 		}
 		options.Until = until.UTC()
+		loader.Until = options.Until
 	}
+	errs = append(errs, f.filter(&loader.Filter))
 	if f.account != "" {
 		file, err := replay.ReadAccount(f.account)
 		if err != nil {
@@ -156,6 +193,32 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 		options.Policy = raw
 	}
 	return loader, options, errors.Join(errs...)
+}
+
+// filter turns the flags about archives into what they say.
+func (f *replayFlags) filter(to *archive.Filter) error {
+	var errs []error
+	day := func(flag, text string) (day time.Time) {
+		if text == "" {
+			return day
+		}
+		day, err := time.Parse(time.DateOnly, text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %q is no day such as 2026-11-23", flag, text))
+		}
+		return day
+	}
+	to.From, to.To = day("--from", f.from), day("--to", f.to)
+	if !to.To.IsZero() && to.To.Before(to.From) {
+		errs = append(errs, fmt.Errorf("--to: %s is before --from", f.to))
+	}
+	for _, id := range f.accounts {
+		if len(id) != 12 || strings.Trim(id, "0123456789") != "" {
+			errs = append(errs, fmt.Errorf("--account-id: %q is no account id, which has 12 digits", id))
+		}
+	}
+	to.Regions, to.Accounts = f.regions, f.accounts
+	return errors.Join(errs...)
 }
 
 // progress tells on a terminal how far reading is, once it takes longer than a second.
@@ -185,17 +248,20 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 		r.Story.Tell(record, alerts)
 		failed = errors.Join(failed, w.record(record))
 	}
-	var err error
-	if r.Result, err = replay.Run(ctx, s, o); err != nil {
-		return nil, err
+	var stopped error
+	if r.Result, stopped = replay.Run(ctx, s, o); stopped != nil && ctx.Err() == nil {
+		return nil, stopped
 	}
-	if s.Expect != nil {
+	if s.Expect != nil && stopped == nil {
 		for _, u := range s.Expect.Check(r.Result) {
 			r.Unmet = append(r.Unmet, u)
 			r.Summary.Unmet = append(r.Summary.Unmet, u.String())
 		}
 	}
-	return r, errors.Join(failed, w.scenario(r))
+	if err := errors.Join(failed, w.scenario(r)); err != nil {
+		return nil, err
+	}
+	return r, stopped
 }
 
 // writer is one of the formats.

@@ -3,10 +3,20 @@
 // first hundred characters of a title say who can do what because of whom.
 //
 // It decides nothing: kind, severity, state and incident are mfa's.
+//
+// Usernames, groups, sessions, tickets and the policy are written by people, some
+// of them attackers. In every line made for people (title, what_happened, who,
+// what_happens_next, what_to_do, text) such a value is one piece of one line:
+// control, format and line-breaking characters are gone, and what mail readers,
+// chats and templates take for markup, links or the end of a string is replaced
+// ("<" by "‹", a quote or backquote by an apostrophe, "\" by "/", "://" by ": //").
+// "&" stays: an entity is never more than text. The other fields are the values
+// themselves: whoever shows them must quote them.
 package alert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +31,11 @@ const Schema = "relatch.alert/1"
 type Alert struct {
 	Schema string `json:"schema"`
 	mfa.Alert
-	Title           string              `json:"title"`
+	// Audience is whom the alert is for: rules match it to find the topic.
+	Audience        []Audience          `json:"audience"`
+	Title           string              `json:"title"` // at most maxTitle bytes
 	WhatHappened    string              `json:"what_happened"`
+	Who             string              `json:"who,omitempty"` // did it, from where, with which claims
 	WhatHappensNext string              `json:"what_happens_next,omitempty"`
 	WhatToDo        []string            `json:"what_to_do,omitempty"`
 	User            *User               `json:"user,omitempty"`
@@ -31,11 +44,40 @@ type Alert struct {
 	SourceIP        string              `json:"source_ip,omitempty"`
 	Claims          []string            `json:"claims,omitempty"`
 	Override        *mfa.RecordOverride `json:"override,omitempty"`
+	Justification   *Justification      `json:"justification,omitempty"`
 	EventID         string              `json:"event_id,omitempty"`
 	EventTime       time.Time           `json:"event_time,omitzero"`
 	Account         string              `json:"account,omitempty"`
 	Region          string              `json:"region,omitempty"`
 	Runbook         string              `json:"runbook"`
+	// Text is all of it for people, as Plain lays it out.
+	Text string `json:"text"`
+}
+
+// Audience is who an alert is for. The set is closed: add, never rename.
+type Audience string
+
+// The audiences.
+const (
+	OnCall         Audience = "on_call"
+	ToActor        Audience = "actor" // who opened the override
+	Administrators Audience = "administrators"
+)
+
+// Justification is how the alert's override is justified.
+type Justification struct {
+	Status string `json:"status"` // "justified" or "unjustified"
+	// ID and Ticket are those of the justification that counts, or that failed
+	// the fewest rules; empty if there is none.
+	ID     string    `json:"id,omitempty"`
+	Ticket string    `json:"ticket,omitempty"`
+	Failed []Failure `json:"failed,omitempty"`
+}
+
+// Failure is a rule that is not met, and why in words.
+type Failure struct {
+	Rule mfa.Rule `json:"rule"`
+	Text string   `json:"text"`
 }
 
 // User is whom the alert is about.
@@ -57,12 +99,12 @@ type Actor struct {
 // userListed is how many users an alert names; the count is always whole.
 const userListed = 50
 
-// Compose puts the alerts of a decision into words. s and c are what was
+// Compose puts the alerts of a decision into words. s, c and p are what was
 // decided on, now is when.
-func Compose(s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) []Alert {
+func Compose(s mfa.State, c mfa.Change, p mfa.Policy, now time.Time, d mfa.Decision) []Alert {
 	out := make([]Alert, 0, len(d.Alerts))
 	for _, a := range d.Alerts {
-		w := words{s: s, c: c, d: d, a: a, now: now}
+		w := words{s: s, c: c, p: p, d: d, a: a, now: now}
 		out = append(out, w.alert())
 	}
 	return out
@@ -71,6 +113,7 @@ func Compose(s mfa.State, c mfa.Change, d mfa.Decision, now time.Time) []Alert {
 type words struct {
 	s   mfa.State
 	c   mfa.Change
+	p   mfa.Policy
 	d   mfa.Decision
 	a   mfa.Alert
 	now time.Time
@@ -78,23 +121,52 @@ type words struct {
 
 func (w words) alert() Alert {
 	out := Alert{
-		Schema: Schema, Alert: w.a, Title: w.title(), WhatHappened: w.happened(), WhatHappensNext: w.next(), WhatToDo: w.todo(),
+		Schema: Schema, Alert: w.a, Audience: []Audience{OnCall}, Title: clip(plain(w.title()), maxTitle),
+		WhatHappened: plain(w.happened()), Who: plain(w.who()), WhatHappensNext: plain(w.next()),
 		SourceIP: w.c.Source, Claims: w.c.Claims, Override: w.d.Override,
 		EventID: w.c.EventID, EventTime: w.c.At, Account: w.c.Account, Region: w.c.Region,
 		Runbook: "README.md#" + strings.ReplaceAll(string(w.a.Kind), "_", "-"),
 	}
-	if w.a.Kind == mfa.MassDisable { // about the actor, not about the sixth user
+	switch w.a.Kind {
+	case mfa.MassDisable: // about the actor, not about the sixth user
 		out.Override = nil
-	} else if w.c.Sub != "" {
+	case mfa.DeadlineNear:
+		out.Audience = []Audience{ToActor, Administrators}
+	case mfa.PostureGap:
+		out.Users = w.s.Listed[:min(len(w.s.Listed), userListed)]
+	default:
+	}
+	if w.a.Kind != mfa.MassDisable && w.c.Sub != "" {
 		out.User = &User{Pool: w.c.Pool, Sub: w.c.Sub, Username: w.s.User.Username, Roles: w.s.User.Roles}
 	}
 	if actor := w.actor(); actor.Type != "" {
 		out.Actor = &Actor{ARN: actor.ARN, Name: Who(actor), Type: actor.Type, SourceIdentity: actor.SourceIdentity}
 	}
-	if w.a.Kind == mfa.PostureGap {
-		out.Users = w.s.Listed[:min(len(w.s.Listed), userListed)]
+	for _, step := range w.todo() {
+		out.WhatToDo = append(out.WhatToDo, plain(step))
 	}
+	out.Justification = w.justification(out.Override)
+	out.Text = out.Plain()
 	return out
+}
+
+// justification is that of the override in the alert.
+func (w words) justification(shown *mfa.RecordOverride) *Justification {
+	if shown == nil {
+		return nil
+	}
+	out := Justification{Status: shown.Justification}
+	if o := w.override(); o != nil && o.ID == shown.ID {
+		out.ID, out.Ticket = o.Match.ID, o.Match.Ticket
+	}
+	for i, rule := range shown.Failed {
+		f := Failure{Rule: rule, Text: rule.Says(mfa.Facts{})}
+		if i < len(shown.Why) {
+			f.Text = shown.Why[i]
+		}
+		out.Failed = append(out.Failed, f)
+	}
+	return &out
 }
 
 // actor is who opened the override, or else who made the call.
@@ -132,20 +204,42 @@ func Who(a mfa.Actor) string {
 	}
 }
 
+// The most characters of a name that a title has room for: a user of a required
+// role "can sign in without MFA" within its first hundred.
+const (
+	userShown  = 40
+	rolesShown = 24
+	actorShown = 64
+)
+
+// user names the user with the roles, those first that require MFA.
 func (w words) user() string {
-	name := w.s.User.Username
-	if name == "" {
-		name = string(w.c.Sub)
-	}
-	if len(w.s.User.Roles) == 0 {
+	name := middle(plain(w.username()), userShown)
+	roles := mfa.Union(w.p.Requires(w.s.User.Roles), w.s.User.Roles)
+	if len(roles) == 0 {
 		return name
 	}
-	roles := make([]string, len(w.s.User.Roles))
-	for i, r := range w.s.User.Roles {
-		roles[i] = string(r)
+	all := make([]string, len(roles))
+	for i, r := range roles {
+		all[i] = plain(string(r))
 	}
-	return name + " (" + strings.Join(roles, ", ") + ")"
+	shown := strings.Join(all, ", ")
+	if length(shown) > rolesShown && len(all) > 1 {
+		more := fmt.Sprintf(" +%d", len(all)-1)
+		shown = middle(all[0], rolesShown-len(more)) + more
+	}
+	return name + " (" + middle(shown, rolesShown) + ")"
 }
+
+func (w words) username() string {
+	if w.s.User.Username != "" {
+		return w.s.User.Username
+	}
+	return string(w.c.Sub)
+}
+
+// by names an actor within a line.
+func by(a mfa.Actor) string { return middle(plain(Who(a)), actorShown) }
 
 // Names lists factors as people write them.
 func Names(factors []mfa.Factor) string {
@@ -176,7 +270,7 @@ func (w words) title() string {
 }
 
 func (w words) headline() string {
-	user := w.user()
+	user, pool, problem := w.user(), w.c.Pool, w.d.Problem
 	if w.a.State == mfa.StateResolved {
 		return w.resolved()
 	}
@@ -185,9 +279,12 @@ func (w words) headline() string {
 		if o := w.override(); o == nil && len(w.s.User.Factors) > 0 {
 			return fmt.Sprintf("%s can sign in with %s alone, which the role does not allow", user, Names(w.s.User.Factors))
 		}
+		if w.s.User.Found && !w.s.User.Enabled {
+			return user + " is disabled and has no MFA; " + w.because()
+		}
 		return user + " can sign in without MFA; " + w.because()
 	case mfa.OverrideRepeated:
-		return fmt.Sprintf("%s: MFA switched off again while an override is open, by %s", user, Who(w.c.Actor))
+		return fmt.Sprintf("%s: MFA switched off again while an override is open, by %s", user, by(w.c.Actor))
 	case mfa.OverrideOverdue:
 		return fmt.Sprintf("%s still has no MFA, %s after the deadline", user, Span(w.now.Sub(w.override().Deadline)))
 	case mfa.CannotRestoreUser:
@@ -195,50 +292,82 @@ func (w words) headline() string {
 	case mfa.FactorSwapped:
 		return user + " has MFA again, but not the factor of before: is it the user's own?"
 	case mfa.PostureGap:
-		return fmt.Sprintf("%d users with a required role have no MFA in pool %s", len(w.s.Listed), w.c.Pool)
+		return fmt.Sprintf("%d users with a required role have no MFA in pool %s", len(w.s.Listed), pool)
 	case mfa.PoolWeakened:
-		return fmt.Sprintf("pool %s weakened by %s: %s", w.c.Pool, Who(w.c.Actor), w.d.Problem)
+		return fmt.Sprintf("pool %s weakened by %s: %s", pool, w.changer(), problem)
 	case mfa.MassDisable:
-		return fmt.Sprintf("%s is switching MFA off for many users: %d within ten minutes", Who(w.c.Actor), mfa.MassUsers)
+		return fmt.Sprintf("%s is switching MFA off for many users: %d within ten minutes", by(w.c.Actor), mfa.MassUsers)
 	case mfa.GuardTampered:
-		return fmt.Sprintf("Relatch itself was touched by %s: %s", Who(w.c.Actor), w.d.Problem)
+		return fmt.Sprintf("Relatch itself was touched by %s: %s", by(w.c.Actor), problem)
 	case mfa.PolicyInvalid:
-		return "the MFA policy cannot be used, the last good one holds: " + w.d.Problem
+		return "the MFA policy cannot be used, the last good one holds: " + problem
 	case mfa.PolicyWeakened:
-		return "the MFA policy was weakened: " + w.d.Problem
+		return "the MFA policy was weakened: " + problem
 	case mfa.UnreadableEvent:
-		return "an event could not be read and is kept: " + w.d.Problem
+		return "an event could not be read and is kept: " + problem
 	case mfa.BriefOverride:
-		return fmt.Sprintf("%s had no MFA for a while; %s switched it off, and it was on again when Relatch looked", user, Who(w.c.Actor))
+		return fmt.Sprintf("%s had no MFA for a while; %s switched it off, and it was on again when Relatch looked", user, by(w.c.Actor))
 	case mfa.DeadlineNear:
-		return fmt.Sprintf("%s: MFA comes on again in %s", user, Span(w.override().Deadline.Sub(w.now)))
+		return user + ": " + w.outlook(w.override())
 	case mfa.LockedOutLikely:
 		return user + " has MFA again with a device declared lost; cannot sign in until a new one is enrolled"
 	}
 	return user
 }
 
+// changer names who changed a pool; a sweep finds only that somebody did.
+func (w words) changer() string {
+	if !w.c.Kind.Delivered() {
+		return "somebody"
+	}
+	return by(w.c.Actor)
+}
+
 // because says who left the user without MFA, and whether that was justified.
 func (w words) because() string {
 	o := w.override()
-	if o == nil {
+	switch {
+	case o == nil && w.s.Standing.EverHeld:
+		return "a required role, and no authenticator app is on"
+	case o == nil:
 		return "a required role, and no authenticator app was ever enrolled"
 	}
-	by := Who(o.Actor)
 	if o.Disables == 0 {
 		return "nobody knows who switched " + Names(o.Taken) + " off"
 	}
-	text := fmt.Sprintf("%s switched %s off, %s", by, Names(o.Taken), o.Match)
+	text := fmt.Sprintf("%s switched %s off, %s", by(o.Actor), Names(o.Taken), o.Match)
 	if o.Rank >= mfa.MassUsers {
 		text += ", as for many users: see " + mfa.ActorKey(o.Actor.ARN, o.OpenedAt)
 	}
 	return text
 }
 
+// outlook says what the deadline brings.
+func (w words) outlook(o *mfa.Override) string {
+	on, in := o.Restorable(), Span(o.Deadline.Sub(w.now))
+	totp := slices.Contains(on, mfa.TOTP)
+	switch {
+	case len(on) == 0 && !w.s.Pool.PreToken:
+		return fmt.Sprintf("in %s %s cannot be switched on, no factor: sign-in stays open", in, Names(o.Taken))
+	case len(on) == 0: // whose trigger that is, and whether it blocks, is not known
+		return fmt.Sprintf("in %s %s cannot be switched on, no factor: sign-in stays blocked or open", in, Names(o.Taken))
+	case w.s.House.Observe:
+		return fmt.Sprintf("%s would go on in %s; Relatch only observes", Names(on), in)
+	case totp && o.Verified:
+		return fmt.Sprintf("%s goes on in %s with the phone enrolled meanwhile", Names(on), in)
+	case o.Match.Cause == mfa.LostDevice:
+		return fmt.Sprintf("%s goes on in %s with the old phone, declared lost: no sign-in without it", Names(on), in)
+	case totp:
+		return fmt.Sprintf("%s goes on in %s with the old phone", Names(on), in)
+	default:
+		return fmt.Sprintf("%s goes on in %s as before", Names(on), in)
+	}
+}
+
 func (w words) resolved() string {
 	switch w.a.Kind {
 	case mfa.PostureGap:
-		return fmt.Sprintf("every user with a required role has MFA in pool %s", w.c.Pool)
+		return "every user with a required role has MFA in pool " + string(w.c.Pool)
 	case mfa.PoolWeakened:
 		return fmt.Sprintf("pool %s is as it was", w.c.Pool)
 	case mfa.PolicyInvalid:
@@ -254,95 +383,316 @@ func (w words) resolved() string {
 	if w.d.Override != nil {
 		return w.user() + " has MFA again"
 	}
-	return w.user() + " no longer holds a role that requires MFA, or has MFA again"
+	if len(w.p.Requires(w.s.User.Roles)) == 0 {
+		return w.user() + " no longer holds a role that requires MFA"
+	}
+	return w.user() + " has MFA now"
 }
 
 func (w words) happened() string {
-	o := w.override()
+	o, problem := w.override(), w.d.Problem
 	var text string
 	switch {
+	case w.a.Kind == mfa.GuardTampered: // whose problem names the call
+		return clock(w.c.At) + " " + problem
+	case w.a.Kind == mfa.PolicyInvalid, w.a.Kind == mfa.PolicyWeakened:
+		text = clock(w.now) + " Relatch read mfa.required_roles"
+	case w.a.Kind == mfa.UnreadableEvent:
+		text = clock(w.now) + " a delivery came"
 	case w.c.EventName != "":
-		text = fmt.Sprintf("%s %s", clock(w.c.At), w.c.EventName)
+		text = clock(w.c.At) + " " + w.c.EventName
 		if w.c.Pool != "" {
 			text += ", pool " + string(w.c.Pool)
 		}
-		text += ", by " + Who(w.c.Actor)
-		if w.c.Source != "" {
-			text += " from " + w.c.Source
-		}
-		if len(w.c.Claims) > 0 {
-			text += "; claims " + strings.Join(w.c.Claims, ", ") + " (unproven)"
-		}
 	case o != nil:
-		text = fmt.Sprintf("%s %s off, by %s, pool %s; %s Relatch looked", clock(o.OpenedAt), Names(o.Taken), Who(o.Actor), w.c.Pool, clock(w.now))
+		text = fmt.Sprintf("%s %s off, pool %s; %s ", clock(o.OpenedAt), Names(o.Taken), w.c.Pool, clock(w.now))
+		if w.closed() && w.s.User.Found {
+			text += "on again"
+		} else {
+			text += "Relatch looked"
+		}
 	default:
 		text = clock(w.now) + " Relatch looked"
 	}
-	if w.d.Problem != "" {
-		text += ": " + w.d.Problem
+	if name := plain(w.username()); length(name) > userShown && w.a.Kind != mfa.MassDisable {
+		text += ", user " + name
+	}
+	if problem != "" {
+		text += ": " + problem
 	}
 	return text
+}
+
+// who says by whom, from where and with which claims.
+func (w words) who() string {
+	a := w.actor()
+	text := a.ARN[strings.LastIndexByte(a.ARN, ':')+1:]
+	switch {
+	case a.Type == "" && w.override() == nil:
+		return ""
+	case text == "":
+		text = by(a)
+	}
+	if a.SourceIdentity != "" {
+		text += ", source identity " + a.SourceIdentity
+	}
+	if w.c.Kind.Delivered() && w.c.Source != "" {
+		text += " from " + w.c.Source
+	}
+	claims := make([]string, len(w.c.Claims))
+	for i, ticket := range w.c.Claims {
+		claims[i] = ticket + " (" + w.claim(ticket) + ")"
+	}
+	if len(claims) > 0 {
+		text += "; claims " + strings.Join(claims, ", ")
+	}
+	return text
+}
+
+// claim says what is known of a ticket that the actor claimed: nothing, as a
+// rule, because that it was claimed proves nothing.
+func (w words) claim(ticket string) string {
+	for _, j := range w.s.Justifications {
+		switch {
+		case j.Ticket != ticket:
+		case j.TicketOf == nil:
+			return "on record"
+		case j.TicketOf.At.UTC().Year() == w.now.UTC().Year():
+			return "used " + j.TicketOf.At.UTC().Format("2 Jan") + " for another user"
+		default:
+			return "used " + j.TicketOf.At.UTC().Format("2 Jan 2006") + " for another user"
+		}
+	}
+	return "unproven"
 }
 
 // closed reports whether the alert is about an override that has ended.
 func (w words) closed() bool { return w.d.Override != nil && w.d.Override.Closed != "" }
 
+// next says what happens by itself.
 func (w words) next() string {
 	o := w.override()
 	switch {
+	case w.a.State == mfa.StateResolved:
+		return ""
+	case w.a.Kind == mfa.MassDisable && w.s.House.Observe:
+		return "Nothing: Relatch only observes."
 	case w.a.Kind == mfa.MassDisable:
 		return "Each user's MFA comes on again at the user's own deadline."
-	case o == nil || w.a.State == mfa.StateResolved || w.closed():
+	case w.a.Kind == mfa.FactorSwapped && w.a.Severity != mfa.Info:
+		return "Nothing: a person must look."
+	case w.a.Kind == mfa.RequiredRoleWithoutMFA && o == nil && w.a.Severity == mfa.Warning && !w.s.House.Observe:
+		return fmt.Sprintf("Resolves when the user has enrolled. Critical after %s.", Span(mfa.CriticalAfter))
+	case w.a.Kind == mfa.PoolWeakened:
+		return "Resolves when it is put back."
+	case w.a.Kind == mfa.GuardTampered && w.a.Severity != mfa.Info:
+		return "Nothing: a person must look."
+	case w.a.Kind == mfa.PolicyInvalid:
+		return "Resolves when the record can be read and used."
+	case w.a.Kind == mfa.PolicyWeakened:
+		return "It holds now."
+	case o == nil, w.closed():
 		return ""
 	case o.Unrestorable:
-		return "Nothing by itself: open until the user enrols. Relatch looks at every sweep."
+		return "Nothing: open until the user enrols. Relatch looks at every sweep."
 	case w.s.House.Observe:
-		return fmt.Sprintf("Nothing: Relatch only observes. It would end this at %s.", clock(o.Deadline))
+		would := "would end"
+		if !o.Deadline.After(w.now) {
+			would = "would have ended"
+		}
+		return fmt.Sprintf("Nothing: Relatch only observes. It %s this %s.", would, w.when(o.Deadline))
+	case w.a.Kind == mfa.OverrideOverdue:
+		return "Relatch tries again at every sweep."
 	case !o.Deadline.After(w.now):
-		return "Relatch tries at every sweep."
+		return "Its time is over: Relatch ends it now, or else at the next sweep."
+	case len(o.Restorable()) == 0:
+		return fmt.Sprintf("%s Relatch tries, but what %s needs was deleted: open until the user enrols.", w.when(o.Deadline), Names(o.Taken))
+	}
+	text := fmt.Sprintf("%s on %s", Names(o.Restorable()), w.when(o.Deadline))
+	if w.p.SignOut || w.s.Standing.SignOut {
+		text += ", signed out"
+	}
+	switch {
+	case o.Verified && o.Required && !o.Match.Justified():
+		text += ", then a person must look: a token was verified meanwhile"
+	case w.a.State != mfa.StateNoted:
+		text += ", then this resolves"
+	}
+	text += "."
+	switch until, quieter := w.justifiable(); {
+	case quieter == "":
+	case w.unapproved():
+		text += fmt.Sprintf(" Approved: becomes %s.", quieter)
+	case until.After(w.now):
+		text += fmt.Sprintf(" Justified by %s: becomes %s.", w.when(until), quieter)
+	}
+	return text
+}
+
+// unapproved reports whether all that the override's justification lacks is an
+// approver, who may come late.
+func (w words) unapproved() bool {
+	failed := w.override().Match.Failed
+	return len(failed) == 1 && failed[0] == mfa.RuleApprover
+}
+
+// justifiable is until when a justification can be written, and to what it lowers
+// the alert; "" if to nothing.
+func (w words) justifiable() (time.Time, string) {
+	o := w.override()
+	until := o.OpenedAt.Add(w.p.Late)
+	switch {
+	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self:
+		return until, ""
+	case o.Repeated, o.Overdue, o.Unrestorable, o.Rank >= mfa.MassUsers:
+		return until, ""
+	case w.a.Severity == mfa.Critical:
+		return until, "a warning"
+	case w.a.Severity == mfa.Warning && !o.Required:
+		return until, "a note"
 	default:
-		return fmt.Sprintf("%s on at %s, then this resolves.", Names(o.Taken), clock(o.Deadline))
+		return until, ""
 	}
 }
 
-// todo is what on-call does, in this order.
+// todo is what to do, in this order.
 func (w words) todo() []string {
+	o := w.override()
+	if w.a.Kind == mfa.DeadlineNear {
+		return w.before(o)
+	}
 	if w.a.Severity == mfa.Info || w.a.State == mfa.StateResolved {
 		return nil
 	}
-	who := Who(w.actor())
+	who := by(w.actor())
 	switch w.a.Kind {
 	case mfa.MassDisable:
 		return []string{"revoke the sessions of " + who, "ask " + who, "not meant: relatch status lists the overrides to end"}
-	case mfa.CannotRestoreUser, mfa.LockedOutLikely:
-		return []string{"have the user enrol a device", "until then: disable the user if the account is in danger"}
+	case mfa.CannotRestoreUser:
+		return []string{"have the user enrol", "until then: disable the user if the account is in danger"}
+	case mfa.LockedOutLikely:
+		return []string{
+			"ask the user whether the old phone is there after all",
+			"it is not: relatch override USER --lost-device deletes its token, so that the user can enrol a new one",
+		}
 	case mfa.FactorSwapped:
-		return []string{"ask the user whether the new factor is theirs", "not theirs: delete it, sign the user out, and revoke the session of " + who}
+		return []string{"ask the user whether the new factor is theirs", "not theirs: delete it, sign the user out, and revoke the sessions of " + w.opener()}
 	case mfa.PoolWeakened, mfa.GuardTampered:
+		if w.actor().Type == "" {
+			return []string{"find in CloudTrail who did it, and ask", "not meant: put it back, then revoke that session"}
+		}
 		return []string{"ask " + who, "not meant: put it back, then revoke that session"}
 	case mfa.PolicyInvalid, mfa.PolicyWeakened:
-		return []string{"look at the record mfa.required_roles and who changed it"}
+		return []string{"find out who changed the record mfa.required_roles, and ask", "not meant: put it back"}
 	case mfa.UnreadableEvent:
-		return []string{"read the event: it is kept"}
+		return []string{"read it in the dead-letter queue: what could not be read may be a disable"}
 	case mfa.PostureGap:
 		return []string{"have these users enrol"}
 	default:
 	}
-	o := w.override()
 	switch {
 	case o == nil && !w.closed():
-		return []string{"have the user enrol"}
+		return []string{"have the user enrol", "until then: disable the user, or take the role away"}
 	case w.closed():
 		return []string{"ask " + who}
+	case w.a.Kind == mfa.OverrideOverdue && w.s.House.Observe:
+		return []string{"ask " + who, "no longer needed: " + w.byHand(o)}
+	case w.a.Kind == mfa.OverrideOverdue:
+		return []string{w.ends(o), "still off then: " + w.byHand(o), "relatch doctor says what keeps Relatch from it"}
 	}
-	steps := []string{"ask " + who}
-	if !o.Match.Justified() {
-		steps = append(steps, fmt.Sprintf("meant: relatch justify %s --reason … --ticket …", o.ID))
+	return w.asked(o)
+}
+
+// asked is what to do about an open override: ask, then let it be or end it.
+func (w words) asked(o *mfa.Override) []string {
+	steps := []string{"ask " + by(o.Actor)}
+	switch {
+	case o.Disables == 0:
+		steps[0] = "find in CloudTrail who did it, and ask"
+	case o.Actor.Type == mfa.Self:
+		steps[0] = "ask the user, over another channel"
 	}
-	return append(steps, fmt.Sprintf("not meant: relatch end %s, then revoke that session", o.ID))
+	switch until, _ := w.justifiable(); {
+	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self:
+	case w.unapproved():
+		steps = append(steps, "meant: somebody else than its author and the user runs relatch approve "+o.Match.ID)
+	case until.After(w.now):
+		step := fmt.Sprintf("meant: by %s %s runs relatch justify %s --reason … --ticket …", w.when(until), session(o.Actor), o.ID)
+		if w.s.Standing.NeedsApprover(o.OpenedAt, w.p) {
+			step += ", and somebody else relatch approve"
+		}
+		steps = append(steps, step)
+	default:
+		steps = append(steps, "meant: too late to justify, let it end by itself")
+	}
+	after := "revoke that session"
+	if o.Actor.Type == mfa.Self {
+		after = "reset the user's password"
+	}
+	switch {
+	case w.s.House.Observe:
+		return append(steps, fmt.Sprintf("not meant: %s, then %s", w.byHand(o), after))
+	case len(o.Restorable()) == 0:
+		return append(steps, "not meant: disable the user until they enrol, then "+after)
+	default:
+		return append(steps, fmt.Sprintf("not meant: %s, then %s", w.ends(o), after))
+	}
+}
+
+// before is what to do before the deadline.
+func (w words) before(o *mfa.Override) []string {
+	on := o.Restorable()
+	old := "whether what they need for it is at hand"
+	if slices.Contains(on, mfa.TOTP) && !o.Verified {
+		old = "whether the old phone is at hand"
+	}
+	switch {
+	case w.s.House.Observe:
+		return []string{"no longer needed: " + w.byHand(o)}
+	case len(on) == 0:
+		return []string{"have the user enrol before then"}
+	case o.Match.Cause == mfa.LostDevice && !o.Verified:
+		return []string{"have the user enrol a new phone before then", "too late: relatch override USER --lost-device deletes the old token, so that the user can enrol a new one"}
+	default:
+		return []string{"ask the user " + old, "it is not: have the user enrol a new one before then"}
+	}
+}
+
+// ends is the command that ends the override, and what it does.
+func (w words) ends(o *mfa.Override) string {
+	return fmt.Sprintf("relatch end %s (%s on within 2 minutes)", o.ID, Names(o.Restorable()))
+}
+
+func (w words) byHand(o *mfa.Override) string {
+	return fmt.Sprintf("switch %s on by hand, as the README says", Names(o.Taken))
+}
+
+// opener names who opened the override that the alert is about.
+func (w words) opener() string {
+	if o := w.override(); o != nil && o.Disables > 0 {
+		return by(o.Actor)
+	}
+	return "whoever switched MFA off"
+}
+
+// session is the last part of the actor's name: what people call a person.
+func session(a mfa.Actor) string {
+	name := by(a)
+	if _, last, ok := strings.Cut(name, "/"); ok && last != "" {
+		return last
+	}
+	return name
 }
 
 func clock(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05Z") }
+
+// when is a time to come, to the minute, and its day unless that is today.
+func (w words) when(t time.Time) string {
+	if t, now := t.UTC(), w.now.UTC(); t.Year() != now.Year() || t.YearDay() != now.YearDay() {
+		return t.Format("Mon 2 Jan 15:04Z")
+	}
+	return t.UTC().Format("15:04Z")
+}
 
 // Span is a duration as people say it, to the minute.
 func Span(d time.Duration) string {

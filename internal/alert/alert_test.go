@@ -39,34 +39,54 @@ func sent(t *testing.T) map[string][]alert.Alert {
 }
 
 // TestAlertsReadAsTheGoldenFileSays has one alert of each kind, severity and
-// state that a scenario raises, whole, as on-call gets it.
+// state that a scenario raises, whole, as EventBridge gets it.
 func TestAlertsReadAsTheGoldenFileSays(t *testing.T) {
+	golden(t, "testdata/alerts.golden", func(a alert.Alert) (name, text string) {
+		raw, err := json.MarshalIndent(a, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("%s %s %s", a.Kind, a.Severity, a.State), string(raw) + "\n"
+	})
+}
+
+// TestTextsReadAsTheGoldenFileSays has one text of each kind, severity and state,
+// for each way in which its override is justified or not, as on-call reads it.
+func TestTextsReadAsTheGoldenFileSays(t *testing.T) {
+	golden(t, "testdata/texts.golden", func(a alert.Alert) (name, text string) {
+		name = fmt.Sprintf("%s %s %s", a.Kind, a.Severity, a.State)
+		if j := a.Justification; j != nil {
+			name += " " + j.Status
+			for _, f := range j.Failed {
+				name += " " + string(f.Rule)
+			}
+		}
+		return name, a.Text
+	})
+}
+
+// golden compares the first alert of each name that a scenario raises with the file.
+func golden(t *testing.T, file string, told func(alert.Alert) (name, text string)) {
+	t.Helper()
 	all := sent(t)
 	examples := map[string]string{}
 	for _, scenario := range slices.Sorted(maps.Keys(all)) {
 		for _, a := range all[scenario] {
-			name := fmt.Sprintf("%s %s %s", a.Kind, a.Severity, a.State)
-			if examples[name] != "" {
-				continue
+			if name, text := told(a); examples[name] == "" {
+				examples[name] = fmt.Sprintf("== %s (%s)\n%s", name, scenario, text)
 			}
-			text, err := json.MarshalIndent(a, "", "  ")
-			if err != nil {
-				t.Fatal(err)
-			}
-			examples[name] = fmt.Sprintf("== %s (%s)\n%s\n", name, scenario, text)
 		}
 	}
 	var got strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(examples)) {
 		got.WriteString(examples[name])
 	}
-	const golden = "testdata/alerts.golden"
 	if *update {
-		if err := os.WriteFile(golden, []byte(got.String()), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(got.String()), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,6 @@ package cloud
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -139,16 +137,4 @@ func once(ctx context.Context, check func(context.Context) error) func(context.C
 			return ctx.Err()
 		}
 	}
-}
-
-// Together runs the calls at once and returns when all have returned: their
-// errors, joined.
-func Together(calls ...func() error) error {
-	errs := make([]error, len(calls))
-	var all sync.WaitGroup
-	for i, call := range calls {
-		all.Go(func() { errs[i] = call() })
-	}
-	all.Wait()
-	return errors.Join(errs...)
 }

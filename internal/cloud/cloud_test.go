@@ -74,20 +74,6 @@ func TestNobodyWaitsForTheCheckLongerThanHisTime(t *testing.T) {
 	})
 }
 
-func TestTogetherWaitsForAllAndJoinsTheirErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began, second := time.Now(), errors.New("second")
-		err := Together(
-			func() error { return errCheck },
-			func() error { <-time.After(time.Second); return second },
-			func() error { <-time.After(time.Second); return nil },
-		)
-		if !errors.Is(err, errCheck) || !errors.Is(err, second) || time.Since(began) != time.Second {
-			t.Errorf("%v after %s", err, time.Since(began))
-		}
-	})
-}
-
 // lambda is what Lambda sets.
 func lambda(more map[string]string) func(string) string {
 	env := map[string]string{"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "AKIDMARKED", "AWS_SECRET_ACCESS_KEY": "secret-marked", "AWS_SESSION_TOKEN": "token-marked"}

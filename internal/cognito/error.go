@@ -40,6 +40,10 @@ func noGroup(err error) bool {
 	return code(err) == resourceNotFound && !strings.Contains(message(err), "User pool")
 }
 
+// notHere reports whether the pool does not allow the operation here, as a
+// secondary replica.
+func notHere(err error) bool { return code(err) == operationNotEnabled }
+
 // refused reports whether the user must do something before the factor can be
 // switched on.
 func refused(err error) bool {

@@ -11,7 +11,9 @@ import (
 
 // Limits keep a process under a share of Cognito's rate quotas, which hold for
 // the whole account and Region (aws-facts.md section 6). Each category has a
-// bucket of its own, so no read ever delays a re-enable. A nil *Limits limits nothing.
+// bucket of its own, so that reading users does not delay changing them. What the
+// SDK asks again after Cognito has refused it takes no token: it waits by itself.
+// A nil *Limits limits nothing.
 type Limits struct {
 	userRead, userResourceRead, userList    *rate.Limiter
 	poolRead, poolConfigRead, poolGroupRead *rate.Limiter
@@ -29,17 +31,22 @@ func NewLimits(share float64, processes int) *Limits {
 	per := func(quota float64) *rate.Limiter {
 		return rate.NewLimiter(rate.Limit(quota*share), int(math.Ceil(quota*share)))
 	}
+	// A process looks at each pool once in PoolFor: the first looks may come at
+	// once, or a small share would draw them out over many seconds.
+	perPool := func(quota float64) *rate.Limiter {
+		return rate.NewLimiter(rate.Limit(quota*share), max(int(math.Ceil(quota*share)), poolsAtOnce))
+	}
 	return &Limits{
 		userRead: per(120), userResourceRead: per(50), userList: per(30),
-		// 20, but 5 for each operation and pool; a pool cannot be told apart here.
-		poolRead: per(15), poolConfigRead: per(5),
-		// One look at a pool asks for all its roles at once, and then not for a
-		// while: it may use the pool's whole second, or a small share would draw
-		// it out over many. SetBurst would leave the bucket as it began.
-		poolGroupRead:      rate.NewLimiter(rate.Limit(5*share), 5),
+		// The last two are of one category, with 20; that each may have 5 for one
+		// pool is far from what one look in PoolFor takes.
+		poolRead: perPool(15), poolConfigRead: perPool(10), poolGroupRead: perPool(10),
 		userResourceUpdate: per(25), userUpdate: per(25),
 	}
 }
+
+// poolsAtOnce is how many pools a process may look at for the first time at once.
+const poolsAtOnce = 5
 
 // wait waits for a token of the bucket that pick names. One that would come
 // only after the context's deadline is an error at once.

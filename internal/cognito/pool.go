@@ -2,17 +2,16 @@ package cognito
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	cognito "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 // shown is a pool as it was when it was looked at. Its turn is taken by sending
@@ -28,9 +27,11 @@ type shown struct {
 // asks Cognito. An error is not kept.
 func (u *Users) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error) {
 	if u.now == nil || u.poolFor < 0 {
-		return u.look(ctx, id, roles)
+		pool, err := u.look(ctx, id)
+		pool.Groups = mfa.Both(roles, pool.Groups)
+		return pool, err
 	}
-	s := u.seen(id, roles)
+	s := u.seen(id)
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -38,71 +39,70 @@ func (u *Users) Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since
 		return mfa.Pool{}, fmt.Errorf("get pool: %w", ctx.Err())
 	}
 	if now := u.now(); s.at.IsZero() || s.at.Before(since) || now.Sub(s.at) >= u.poolFor {
-		pool, err := u.look(ctx, id, roles)
+		pool, err := u.look(ctx, id)
 		if err != nil {
 			return mfa.Pool{}, err
 		}
 		s.pool, s.at = pool, now
 	}
 	pool := s.pool
-	pool.Factors, pool.Groups = slices.Clone(pool.Factors), slices.Clone(pool.Groups)
+	pool.Factors, pool.Groups = slices.Clone(pool.Factors), mfa.Both(roles, pool.Groups)
 	return pool, nil
 }
 
-func (u *Users) seen(id mfa.PoolID, roles []mfa.Role) *shown {
-	key := string(id)
-	for _, role := range roles {
-		key += "\x00" + string(role)
-	}
+func (u *Users) seen(id mfa.PoolID) *shown {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.pools[key] == nil {
-		u.pools[key] = &shown{turn: make(chan struct{}, 1)}
+	if u.pools[id] == nil {
+		u.pools[id] = &shown{turn: make(chan struct{}, 1)}
 	}
-	return u.pools[key]
+	return u.pools[id]
 }
 
-// look asks for everything at once: one round trip.
-func (u *Users) look(ctx context.Context, id mfa.PoolID, roles []mfa.Role) (mfa.Pool, error) {
+// look asks for everything at once: one round trip. Groups are all of the pool's.
+func (u *Users) look(ctx context.Context, id mfa.PoolID) (mfa.Pool, error) {
 	var (
 		poolID = string(id)
 		config *cognito.GetUserPoolMfaConfigOutput
 		pool   *cognito.DescribeUserPoolOutput
-		exists = make([]bool, len(roles))
-		errs   = make([]error, len(roles)+2)
-		all    sync.WaitGroup
+		groups []mfa.Role
 	)
-	all.Go(func() {
-		config, errs[0] = call(ctx, u.limits, poolConfigRead, u.client.GetUserPoolMfaConfig, &cognito.GetUserPoolMfaConfigInput{UserPoolId: &poolID})
+	err := worker.Together(func() (err error) {
+		config, err = call(ctx, u.limits, poolConfigRead, u.client.GetUserPoolMfaConfig, &cognito.GetUserPoolMfaConfigInput{UserPoolId: &poolID})
+		return err
+	}, func() (err error) {
+		pool, err = call(ctx, u.limits, poolRead, u.client.DescribeUserPool, &cognito.DescribeUserPoolInput{UserPoolId: &poolID})
+		return err
+	}, func() (err error) {
+		groups, err = u.groups(ctx, poolID)
+		return err
 	})
-	all.Go(func() {
-		pool, errs[1] = call(ctx, u.limits, poolRead, u.client.DescribeUserPool, &cognito.DescribeUserPoolInput{UserPoolId: &poolID})
-	})
-	for i, role := range roles {
-		all.Go(func() {
-			group := string(role)
-			_, err := call(ctx, u.limits, poolGroupRead, u.client.GetGroup, &cognito.GetGroupInput{UserPoolId: &poolID, GroupName: &group})
-			exists[i] = err == nil
-			if !noGroup(err) {
-				errs[i+2] = err
-			}
-		})
-	}
-	all.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return mfa.Pool{}, fmt.Errorf("get pool: %w", err)
 	}
 	mode := mfa.Mode(strings.ToLower(string(config.MfaConfiguration)))
 	if !slices.Contains([]mfa.Mode{mfa.ModeOff, mfa.ModeOptional, mfa.ModeOn}, mode) {
 		return mfa.Pool{}, fmt.Errorf("get pool: unknown MfaConfiguration %q", config.MfaConfiguration)
 	}
-	shown := mfa.Pool{Mode: mode, Factors: poolFactors(config), PreToken: preToken(pool)}
-	for i, role := range roles {
-		if exists[i] {
-			shown.Groups = append(shown.Groups, role)
+	return mfa.Pool{Mode: mode, Factors: poolFactors(config), PreToken: preToken(pool), Groups: groups}, nil
+}
+
+// groups are all of the pool's: one page of 60 takes no longer than asking for one
+// group, and few pools have more.
+func (u *Users) groups(ctx context.Context, pool string) ([]mfa.Role, error) {
+	var all []mfa.Role
+	for in := (&cognito.ListGroupsInput{UserPoolId: &pool, Limit: new(int32(60))}); ; {
+		out, err := call(ctx, u.limits, poolGroupRead, u.client.ListGroups, in)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range out.Groups {
+			all = append(all, mfa.Role(value(g.GroupName)))
+		}
+		if in.NextToken = out.NextToken; value(in.NextToken) == "" {
+			return all, nil
 		}
 	}
-	return shown, nil
 }
 
 func poolFactors(c *cognito.GetUserPoolMfaConfigOutput) []mfa.Factor {

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 // Reader is what Users needs of Cognito's client.
@@ -29,7 +30,7 @@ type Reader interface {
 	ListUsersInGroup(context.Context, *cognito.ListUsersInGroupInput, ...func(*cognito.Options)) (*cognito.ListUsersInGroupOutput, error)
 	DescribeUserPool(context.Context, *cognito.DescribeUserPoolInput, ...func(*cognito.Options)) (*cognito.DescribeUserPoolOutput, error)
 	GetUserPoolMfaConfig(context.Context, *cognito.GetUserPoolMfaConfigInput, ...func(*cognito.Options)) (*cognito.GetUserPoolMfaConfigOutput, error)
-	GetGroup(context.Context, *cognito.GetGroupInput, ...func(*cognito.Options)) (*cognito.GetGroupOutput, error)
+	ListGroups(context.Context, *cognito.ListGroupsInput, ...func(*cognito.Options)) (*cognito.ListGroupsOutput, error)
 }
 
 // Options of Users. The zero value is that of every default.
@@ -60,7 +61,7 @@ type Users struct {
 	now        func() time.Time
 
 	mu         sync.Mutex
-	pools      map[string]*shown        // by pool and roles
+	pools      map[mfa.PoolID]*shown
 	unanswered map[mfa.PoolID]time.Time // when AdminGetUserAuthFactors was not answered
 }
 
@@ -71,7 +72,7 @@ func New(client Reader, o Options) *Users {
 	}
 	return &Users{
 		client: client, limits: o.Limits, poolFor: o.PoolFor, listedOnly: o.ListedOnly, now: o.Now,
-		pools: map[string]*shown{}, unanswered: map[mfa.PoolID]time.Time{},
+		pools: map[mfa.PoolID]*shown{}, unanswered: map[mfa.PoolID]time.Time{},
 	}
 }
 
@@ -98,20 +99,23 @@ func (u *Users) named(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, usernam
 		user               *cognito.AdminGetUserOutput
 		roles              []mfa.Role
 		userErr, rolesErr  error
-		both               sync.WaitGroup
 		poolID             = string(pool)
 		stopping, stopBoth = context.WithCancel(ctx)
 	)
 	defer stopBoth()
-	both.Go(func() {
+	panicked := worker.Together(func() error {
 		user, userErr = call(stopping, u.limits, userRead, u.client.AdminGetUser, &cognito.AdminGetUserInput{UserPoolId: &poolID, Username: &username})
 		if userErr != nil {
 			stopBoth()
 		}
+		return nil
+	}, func() error {
+		roles, rolesErr = u.roles(stopping, poolID, username)
+		return nil
 	})
-	both.Go(func() { roles, rolesErr = u.roles(stopping, poolID, username) })
-	both.Wait()
 	switch {
+	case panicked != nil:
+		return mfa.User{Sub: sub}, panicked
 	case noUser(userErr), userErr == nil && noUser(rolesErr):
 		return mfa.User{Sub: sub}, nil
 	case userErr != nil:

@@ -259,7 +259,7 @@ func TestAPoolIsShownAsCognitoAnswers(t *testing.T) {
 			mfa.Pool{Mode: mfa.ModeOptional},
 		},
 	} {
-		f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(c.config), "DescribeUserPool": always(c.pool)}}
+		f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(c.config), "DescribeUserPool": always(c.pool), "ListGroups": always(`{}`)}}
 		got, err := cognito.New(serve(t, f), cognito.Options{}).Pool(t.Context(), thePool, nil, time.Time{})
 		if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
 			t.Errorf("%s: %v\n%s", c.name, err, diff)
@@ -269,7 +269,7 @@ func TestAPoolIsShownAsCognitoAnswers(t *testing.T) {
 
 func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 	f := &fake{answers: map[string]func(map[string]any) string{
-		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{"UserPool":{}}`), "GetGroup": always(`{}`),
+		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{"UserPool":{}}`), "ListGroups": always(`{"Groups":[{"GroupName":"cloud_admin"},{"GroupName":"viewer"}]}`),
 	}}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	users := cognito.New(serve(t, f), cognito.Options{Now: func() time.Time { return now }})
@@ -292,7 +292,7 @@ func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 		want  int
 	}{{0, 1}, {29 * time.Second, 1}, {time.Second, 2}, {time.Second, 2}} {
 		now = now.Add(c.after)
-		if look(); f.count("GetUserPoolMfaConfig") != c.want || f.count("GetGroup") != c.want {
+		if look(); f.count("GetUserPoolMfaConfig") != c.want || f.count("ListGroups") != c.want {
 			t.Errorf("at %s: %v", now, f.all())
 		}
 	}
@@ -302,7 +302,7 @@ func TestAPoolIsLookedAtOnceForAWhile(t *testing.T) {
 }
 
 func TestAPoolSinceAMomentIsNotOlder(t *testing.T) {
-	f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"ON"}`), "DescribeUserPool": always(`{"UserPool":{}}`)}}
+	f := &fake{answers: map[string]func(map[string]any) string{"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"ON"}`), "DescribeUserPool": always(`{"UserPool":{}}`), "ListGroups": always(`{}`)}}
 	start := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	now := start
 	users := cognito.New(serve(t, f), cognito.Options{Now: func() time.Time { return now }})
@@ -335,7 +335,7 @@ func TestAPoolSinceAMomentIsNotOlder(t *testing.T) {
 }
 
 func TestAnErrorIsNotKept(t *testing.T) {
-	f := &fake{answers: map[string]func(map[string]any) string{"DescribeUserPool": always(`{"UserPool":{}}`), "GetUserPoolMfaConfig": failed("InternalErrorException", "")}}
+	f := &fake{answers: map[string]func(map[string]any) string{"DescribeUserPool": always(`{"UserPool":{}}`), "ListGroups": always(`{}`), "GetUserPoolMfaConfig": failed("InternalErrorException", "")}}
 	users := cognito.New(serve(t, f), cognito.Options{Now: time.Now})
 	if _, err := users.Pool(t.Context(), thePool, nil, time.Time{}); err == nil {
 		t.Error("no error")
@@ -456,15 +456,23 @@ func TestReadsDoNotStarveAReenable(t *testing.T) {
 	}
 }
 
-func TestTheFirstLookAtAPoolIsNotDrawnOutByASmallShare(t *testing.T) {
+func TestTheFirstLooksAtPoolsAreNotDrawnOutByASmallShare(t *testing.T) {
+	roles := []mfa.Role{"a", "b", "c", "d", "e", "f", "g", "h"}
 	f := &fake{answers: map[string]func(map[string]any) string{
-		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{}`), "GetGroup": always(`{}`),
+		"GetUserPoolMfaConfig": always(`{"MfaConfiguration":"OPTIONAL"}`), "DescribeUserPool": always(`{}`),
+		"ListGroups": func(in map[string]any) string {
+			if in["NextToken"] == nil {
+				return `{"Groups":[{"GroupName":"a"},{"GroupName":"b"},{"GroupName":"c"}],"NextToken":"more"}`
+			}
+			return `{"Groups":[{"GroupName":"d"},{"GroupName":"e"},{"GroupName":"f"},{"GroupName":"g"},{"GroupName":"h"}]}`
+		},
 	}}
 	users := cognito.New(serve(t, f), cognito.Options{Limits: cognito.NewLimits(0.001, 10)})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // less than the bucket takes for one more
 	defer cancel()
-	roles := []mfa.Role{"a", "b", "c", "d", "e"}
-	if pool, err := users.Pool(ctx, thePool, roles, time.Time{}); err != nil || len(pool.Groups) != len(roles) {
-		t.Errorf("%+v, %v", pool, err)
+	for _, id := range []mfa.PoolID{thePool, "us-east-1_EXAMPLE34"} {
+		if pool, err := users.Pool(ctx, id, roles, time.Time{}); err != nil || len(pool.Groups) != len(roles) {
+			t.Errorf("%+v, %v", pool, err)
+		}
 	}
 }

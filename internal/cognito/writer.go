@@ -66,16 +66,21 @@ func (w *Writer) Enable(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, facto
 	return nil
 }
 
-// SignOut implements worker.UserWriter: it revokes the user's refresh tokens.
+// SignOut implements worker.UserWriter: it revokes the user's refresh tokens. A
+// secondary replica refuses to.
 func (w *Writer) SignOut(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) error {
 	err := w.onUser(ctx, pool, sub, func(username string) error {
 		_, err := call(ctx, w.limits, userUpdate, w.client.AdminUserGlobalSignOut, &cognito.AdminUserGlobalSignOutInput{UserPoolId: new(string(pool)), Username: &username})
 		return err
 	})
-	if err != nil && !noUser(err) {
+	switch {
+	case err == nil, noUser(err):
+		return nil
+	case notHere(err):
+		return fmt.Errorf("sign out: %w: %w", worker.ErrRefused, err)
+	default:
 		return fmt.Errorf("sign out: %w", err)
 	}
-	return nil
 }
 
 // onUser acts on the user by the sub and, if Cognito does not find one by it, by

@@ -17,7 +17,7 @@ import (
 // ReadOverride for the function override.
 type Config struct {
 	// Pools are the ids of the guarded user pools, at least one.
-	// RELATCH_POOLS, separated by commas.
+	// RELATCH_POOLS, ids or ARNs, separated by commas.
 	Pools []mfa.PoolID
 	// Observe: decide, schedule and alert, but neither restore nor sign out.
 	// RELATCH_MODE, "enforce" or "observe". Defaults to enforce.

@@ -77,7 +77,7 @@ func TestWhatIsLeftOutHasItsDefault(t *testing.T) {
 func TestEverythingCanBeSaid(t *testing.T) {
 	vars := least()
 	maps.Copy(vars, map[string]string{
-		"RELATCH_POOLS":           "us-east-1_EXAMPLE12, us-gov-west-1_b ,ap-southeast-2_3",
+		"RELATCH_POOLS":           "us-east-1_EXAMPLE12, us-gov-west-1_b ,arn:aws:cognito-idp:ap-southeast-2:111122223333:userpool/ap-southeast-2_3",
 		"RELATCH_MODE":            "observe",
 		"RELATCH_OWN_ROLES":       account + "role/relatch/audit," + account + "role/relatch/reenable",
 		"RELATCH_DEPLOYMENT_ROLE": account + "role/deploy",
@@ -189,7 +189,7 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		roleForm  = "set it to the ARN of an IAM role, such as arn:aws:iam::111122223333:role/name"
 		queueForm = "set it to the ARN of a queue, such as arn:aws:sqs:us-east-1:111122223333:name"
 		urlForm   = "set it to the URL of a queue, such as https://sqs.us-east-1.amazonaws.com/111122223333/name"
-		poolForm  = "set it to a list, separated by commas, each item the id of a user pool, such as us-east-1_EXAMPLE12"
+		poolForm  = "set it to a list, separated by commas, each item the id of a user pool, such as us-east-1_EXAMPLE12, or its ARN"
 		rolesForm = "set it to a list, separated by commas, each item the ARN of an IAM role, such as arn:aws:iam::111122223333:role/name"
 	)
 	for _, c := range []struct{ name, value, want string }{

@@ -43,7 +43,7 @@ func read(environ []string, needs func(name string) bool) (Config, error) {
 			r.vars[name] = strings.TrimSpace(value)
 		}
 	}
-	pools := r.list("RELATCH_POOLS", poolID, true)
+	pools := r.list("RELATCH_POOLS", pool, true)
 	c := Config{
 		Observe:        r.either("RELATCH_MODE", "enforce", "observe") == "observe",
 		OwnRoles:       r.list("RELATCH_OWN_ROLES", role, true),
@@ -71,8 +71,8 @@ func read(environ []string, needs func(name string) bool) (Config, error) {
 		Concurrency: r.count("RELATCH_CONCURRENCY", 1),
 		AuthFactors: r.either("RELATCH_AUTH_FACTORS", "on", "off") == "on",
 	}
-	for _, id := range pools {
-		c.Pools = append(c.Pools, mfa.PoolID(id))
+	for _, p := range pools {
+		c.Pools = append(c.Pools, mfa.PoolID(p[strings.LastIndexByte(p, '/')+1:]))
 	}
 	r.oneQueue(&c)
 	r.onePolicy(&c)
@@ -110,7 +110,7 @@ type form struct {
 }
 
 var (
-	poolID   = form{regexp.MustCompile(`^[a-z]+(-[a-z]+)+-[0-9]+_[0-9A-Za-z]+$`).MatchString, "the id of a user pool, such as us-east-1_EXAMPLE12"}
+	pool     = form{regexp.MustCompile(`^(arn:[^:]+:cognito-idp:[^:]+:[0-9]{12}:userpool/)?[a-z]+(-[a-z]+)+-[0-9]+_[0-9A-Za-z]+$`).MatchString, "the id of a user pool, such as us-east-1_EXAMPLE12, or its ARN"}
 	role     = arn("iam", "role/", "the ARN of an IAM role, such as arn:aws:iam::111122223333:role/name")
 	queueARN = arn("sqs", "", "the ARN of a queue, such as arn:aws:sqs:us-east-1:111122223333:name")
 	anyARN   = arn("", "", "the ARN of one of Relatch's own resources")

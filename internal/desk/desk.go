@@ -28,6 +28,7 @@ const (
 	attempts  = 3
 	pause     = time.Second // before the second attempt, twice that before the third
 	maxAnswer = 1 << 20     // bytes
+	answerFor = 30 * time.Second
 )
 
 // Desk is the function behind its URL.
@@ -82,6 +83,8 @@ func passes(err error) bool {
 }
 
 func (d *Desk) once(ctx context.Context, body []byte) (request.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerFor)
+	defer cancel()
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL, bytes.NewReader(body))
 	if err != nil {
 		return request.Answer{}, fmt.Errorf("ask the function override: %w", err)

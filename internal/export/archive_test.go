@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/chain"
+	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/mfa"
 )
 

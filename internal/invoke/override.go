@@ -158,8 +158,8 @@ func (c *conversation) justify(ctx context.Context) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	if past := standing.UsedBy(j.ID); past != nil {
-		return request.Answer{}, request.New(request.UsedJustification, fmt.Sprintf(
-			"%s justified override %s of %s; say what is different now, or give another request_id", j.ID, past.ID, past.OpenedAt.Format(time.DateOnly)), mfa.RuleUsed)
+		used := mfa.RuleUsed.Says(mfa.Facts{Justification: j, Used: past})
+		return request.Answer{}, request.New(request.UsedJustification, used+"; say what is different now, or give another request_id", mfa.RuleUsed)
 	}
 	use, err := c.Book.TicketUse(ctx, j.Ticket)
 	if err != nil {
@@ -185,7 +185,8 @@ func (c *conversation) justify(ctx context.Context) (request.Answer, error) {
 	if before != nil {
 		c.told.Status, j.Approver = http.StatusOK, before.Approver
 	}
-	answer := request.Answer{ID: j.ID, At: j.At, Approver: j.Approver, FailedRules: standing.Try(j, user, policy).Failed}
+	tried := standing.Try(j, user, policy)
+	answer := request.Answer{ID: j.ID, At: j.At, Approver: j.Approver, FailedRules: tried.Failed, Why: tried.Why}
 	if standing.Override != nil {
 		answer.Override = standing.Override.ID
 	}

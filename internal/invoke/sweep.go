@@ -35,7 +35,7 @@ type Sweep struct {
 // and the bookmark be kept; where there is little time, a quarter of it before.
 const stopBefore = 15 * time.Second
 
-// keepFor is how long keeping the bookmark and counting may take, also after SIGTERM.
+// keepFor is how long keeping the bookmark and counting may take.
 const keepFor = 10 * time.Second
 
 // Invoke sweeps; the event says nothing. An error means that not everything
@@ -58,7 +58,12 @@ func (s *Sweep) sweep(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load the bookmark: %w", err)
 	}
-	place, err := s.Worker.Sweep(ctx, worker.Round{
+	if mark.BegunAt.IsZero() {
+		mark.BegunAt = s.Worker.Now()
+	}
+	sweeping, stop := s.inTime(ctx)
+	defer stop()
+	place, err := s.Worker.Sweep(sweeping, worker.Round{
 		From: mark.Place, Enough: enough(ctx, s.Worker.Now),
 		Looks: func(_ mfa.PoolID, _ mfa.Sub, seen worker.Seen) { tell(s.Telemetry, seen) },
 	})
@@ -68,12 +73,15 @@ func (s *Sweep) sweep(ctx context.Context) error {
 	if complete {
 		mark.CompletedAt = s.Worker.Now()
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepFor)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepFor) // also after SIGTERM
 	defer cancel()
 	if keepErr := s.Bookmarks.KeepBookmark(ending, mark); keepErr != nil {
 		err = errors.Join(err, fmt.Errorf("keep the bookmark: %w", keepErr))
 	}
 	said := telemetry.Sweep{Complete: complete, Last: mark.CompletedAt}
+	if said.Last.IsZero() {
+		said.Last = mark.BegunAt
+	}
 	if census, countErr := s.Worker.Census(ending); countErr == nil {
 		said.Overrides = &census
 	} else {
@@ -81,6 +89,15 @@ func (s *Sweep) sweep(ctx context.Context) error {
 	}
 	s.Telemetry.Sweep(said)
 	return err
+}
+
+// inTime ends a look that hangs while there is time to keep the bookmark.
+func (s *Sweep) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, end.Add(-min(keepFor, end.Sub(s.Worker.Now())/8)))
 }
 
 // enough returns what reports that the time for looks is over.

@@ -95,14 +95,14 @@ func TestASweepIsCompleteOnlyIfNobodyWasLeftOut(t *testing.T) {
 				if _, err := h.sweeps(t, time.Hour); err != nil { // the rest of the round
 					t.Error(err)
 				}
-				if h.mark != (worker.Bookmark{}) {
+				if h.mark.Place != (worker.Place{}) || h.mark.Failed || !h.mark.CompletedAt.IsZero() {
 					t.Errorf("the round has ended and was not complete; the bookmark is %+v", h.mark)
 				}
 				looks, err := h.sweeps(t, time.Hour)
 				if diff := cmp.Diff([]mfa.Sub{"a", "b", "c"}, looks); err != nil || diff != "" {
 					t.Errorf("%v; looked at (-want +got):\n%s", err, diff)
 				}
-				if h.mark != (worker.Bookmark{CompletedAt: time.Now()}) {
+				if h.mark.BegunAt = (time.Time{}); h.mark != (worker.Bookmark{CompletedAt: time.Now()}) {
 					t.Errorf("all were looked at; the bookmark is %+v", h.mark)
 				}
 			})
@@ -125,7 +125,8 @@ func TestTheUserAtHandWhenTheFunctionIsEndedIsNotSkipped(t *testing.T) {
 	if err := h.sweep.Invoke(ctx, nil); err != nil {
 		t.Errorf("a sweep that was ended goes on later: %v", err)
 	}
-	if want := (worker.Bookmark{Place: worker.Place{Pool: pool, Sub: "a"}}); h.mark != want {
+	want := worker.Bookmark{Place: worker.Place{Pool: pool, Sub: "a"}, BegunAt: h.mark.BegunAt}
+	if h.mark != want || h.mark.BegunAt.IsZero() {
 		t.Errorf("the bookmark is %+v, not %+v", h.mark, want)
 	}
 	h.meets["b"] = nil
@@ -149,3 +150,21 @@ func TestABookmarkThatCannotBeReadIsAnError(t *testing.T) {
 type lost struct{ *house }
 
 func (lost) Bookmark(context.Context) (worker.Bookmark, error) { return worker.Bookmark{}, errTrouble }
+
+func TestALookThatHangsCostsASweepNoBookmark(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, "a", "b", "c")
+		h.meets["b"] = func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		began := time.Now()
+		looks, err := h.sweeps(t, time.Minute)
+		if took := time.Since(began); err != nil || took >= time.Minute {
+			t.Errorf("%v after %s", err, took)
+		}
+		if want := (worker.Place{Pool: pool, Sub: "a"}); h.mark.Place != want {
+			t.Errorf("looked at %v, the bookmark is at %+v, not %+v", looks, h.mark.Place, want)
+		}
+	})
+}

@@ -182,6 +182,15 @@ func (c *Change) takes() bool {
 	return len(c.Off) > 0 || c.Masked
 }
 
+// deletes are the factors that the call took together with what they need: the
+// token, the credential, the number or address. Only the user can bring them back.
+func (c *Change) deletes() []Factor {
+	if c.Kind == TokenDeleted || c.Kind == UserChanged {
+		return c.Off
+	}
+	return nil
+}
+
 // CountKey names the count of the users whom the change's actor disables in the
 // window of its time. It is empty where nobody is counted: the change takes
 // nothing, or no administrator made it.

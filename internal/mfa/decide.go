@@ -155,6 +155,9 @@ func Screen(h House, c Change) (Decision, bool) {
 		return verdict(Ignores, Irrelevant)
 	case c.Kind == GuardChanged && h.guarded(&c) == "":
 		return verdict(Ignores, Irrelevant)
+	// Before the look at a journal: every timer that is made and cancelled comes back so.
+	case c.Kind == GuardChanged && c.Failed == "" && h.own(c.Actor):
+		return verdict(Ignores, OwnAct)
 	// A call that failed need not name whom it failed for: IAM's refusals do not.
 	case c.NamesUser() && c.Sub == "" && c.Kind.Delivered() && c.Failed == "":
 		d := Reject(h, "the record names no user: additionalEventData.sub is missing or hidden")

@@ -508,7 +508,7 @@ func TestAnOverrideEndsOneDayAfterTheEventNotTheDelivery(t *testing.T) {
 	d := Decide(now(), off(t0.Add(17*time.Second), TOTP), DefaultPolicy(), at)
 	want := &RecordOverride{
 		ID: overrideID(thePool, theSub, 1), OpenedAt: t0.Add(17 * time.Second), Deadline: t0.Add(24*time.Hour + 17*time.Second),
-		Factors: []Factor{TOTP}, Justification: "unjustified", Failed: []Rule{RuleMissing},
+		Factors: []Factor{TOTP}, Justification: "unjustified", Failed: []Rule{RuleMissing}, Why: []string{"nobody gave a reason"},
 	}
 	if diff := cmp.Diff(want, d.Override); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -785,5 +785,14 @@ func TestOnlyAnAdministratorsDisableThatOpensOrExplainsAnOverrideIsCounted(t *te
 		if d := Decide(c.state, c.change, DefaultPolicy(), t0.Add(30*time.Minute)); d.Count != c.want {
 			t.Errorf("%s: counted at place %d, want %d", name, d.Count, c.want)
 		}
+	}
+}
+
+// Each timer that is made or cancelled comes back as a call on the guard. All of
+// them in one journal would be in each other's way.
+func TestRelatchsOwnCallsOnTheGuardNeedNoJournal(t *testing.T) {
+	d, screened := Screen(guardState().House, onRule(own(), "relatch-mfa"))
+	if !screened || d.Verdict != Ignores || d.Reason != OwnAct {
+		t.Errorf("screened: %t, %s %s", screened, d.Verdict, d.Reason)
 	}
 }

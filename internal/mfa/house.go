@@ -53,20 +53,16 @@ func names(arn, parameter string) bool {
 // own reports whether the actor is one of Relatch's own functions.
 func (h House) own(a Actor) bool { return slices.ContainsFunc(h.OwnRoles, a.Is) }
 
-// guard decides about a call that touched Relatch's own resources.
+// guard decides about a call by which somebody else touched Relatch's own resources.
 func (l *look) guard() Decision {
-	switch {
-	case l.House.own(l.change.Actor):
-		return l.ignore(OwnAct)
-	case l.change.Actor.Is(l.House.DeploymentRole):
-		severity := Info
+	severity := Critical
+	if l.change.Actor.Is(l.House.DeploymentRole) {
+		severity = Info
 		if in := l.Standing.incident(l.Standing.Journal); in != nil {
 			severity = in.Severity // a deployment does not quiet what somebody else did
 		}
-		l.raise(GuardTampered, severity, l.Standing.Journal)
-	default:
-		l.raise(GuardTampered, Critical, l.Standing.Journal)
 	}
+	l.raise(GuardTampered, severity, l.Standing.Journal)
 	d := l.decision(Alerts, GuardTouched)
 	d.Problem = l.change.EventName + " on " + l.House.guarded(l.change)
 	return d

@@ -73,9 +73,12 @@ type Match struct {
 	// ID names the justification that counts, or the one that failed the
 	// fewest rules; empty if there is none.
 	ID string `json:"id,omitempty"`
-	// Failed are the rules it failed. None: the override is justified.
-	Failed []Rule `json:"failed,omitempty"`
-	Cause  Cause  `json:"cause,omitempty"`
+	// Failed are the rules it failed, and Why says each of them in words. None:
+	// the override is justified.
+	Failed []Rule   `json:"failed,omitempty"`
+	Why    []string `json:"why,omitempty"`
+	Cause  Cause    `json:"cause,omitempty"`
+	Ticket string   `json:"ticket,omitempty"`
 }
 
 // Justified reports whether every rule is met.
@@ -96,7 +99,9 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 	if actor.Type == Self {
 		best.Failed = []Rule{RuleSelfService}
 	}
-	approval := p.RequireApprover || budgeted(past, at, p) >= p.Budget
+	spent, since := inBudget(past, at, p)
+	approval := p.RequireApprover || spent >= p.Budget
+	var which Justification
 	for _, j := range all {
 		var failed []Rule
 		fails := func(rule Rule, yes bool) {
@@ -112,26 +117,44 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		fails(RuleUsed, usedBy(past, j.ID) != nil || j.TicketOf != nil)
 		fails(RuleApprover, approval && !independent(j, actor, u))
 		if best.ID == "" || len(failed) < len(best.Failed) {
-			best = Match{ID: j.ID, Failed: failed, Cause: j.Cause}
+			best, which = Match{ID: j.ID, Failed: failed, Cause: j.Cause, Ticket: j.Ticket}, j
+		}
+	}
+	if !best.Justified() {
+		f := Facts{Justification: which, Policy: p, Actor: actor, At: at, Used: usedBy(past, best.ID), Spent: spent, Since: since}
+		for _, rule := range best.Failed {
+			best.Why = append(best.Why, rule.Says(f))
 		}
 	}
 	return best
 }
 
-// budgeted is how many overrides of the budget are used at the time.
-func budgeted(past []Past, at time.Time, p Policy) int {
-	n := 0
+// inBudget counts the overrides that a disable at the time finds in the policy's
+// BudgetSpan, and says when the first of them opened.
+func inBudget(past []Past, at time.Time, p Policy) (n int, since time.Time) {
 	for _, o := range past {
 		if age := at.Sub(o.OpenedAt); age >= 0 && age < p.BudgetSpan {
-			n++
+			if n++; since.IsZero() || o.OpenedAt.Before(since) {
+				since = o.OpenedAt
+			}
 		}
 	}
+	return n, since
+}
+
+// Spent is how many overrides of the budget, of those that have ended, a disable
+// at the time finds used.
+func (s Standing) Spent(at time.Time, p Policy) int {
+	n, _ := inBudget(s.Past, at, p)
 	return n
 }
 
-// Spent is how many overrides of the budget the user has used, of those that
-// have ended.
-func (s Standing) Spent(at time.Time, p Policy) int { return budgeted(s.Past, at, p) }
+// NeedsApprover reports whether a disable at the time is only justified with an
+// approver: the policy asks for one, or the user's budget is used up.
+func (s Standing) NeedsApprover(at time.Time, p Policy) bool {
+	n, _ := inBudget(s.Past, at, p)
+	return p.RequireApprover || n >= p.Budget
+}
 
 // Check returns the rules that the justification fails by its text alone,
 // whatever override it is for.

@@ -85,6 +85,7 @@ func (l *look) newOverride(at time.Time, actor Actor) Override {
 	if len(o.Taken) == 0 && o.Before != nil {
 		o.Taken = Without(o.Before.Factors, l.User.Factors)
 	}
+	o.Deleted = Both(o.Taken, l.change.deletes())
 	o.Match = match(l.Justifications, actor, at, l.User, l.Standing.Past, l.policy)
 	return o
 }
@@ -184,9 +185,10 @@ func (l *look) fold(o *Override) []Action {
 	case c.Kind == Justified:
 		o.Match = match(l.Justifications, o.Actor, o.OpenedAt, l.User, l.Standing.Past, l.policy)
 	case c.Kind == TokenVerified && !c.At.Before(o.OpenedAt):
-		o.Verified = true
+		o.Verified, o.Deleted = true, Without(o.Deleted, []Factor{c.Verified})
 	case l.disables(o):
 		o.Taken = Both(Factors, Union(o.Taken, l.taken()))
+		o.Deleted = Both(o.Taken, Union(o.Deleted, c.deletes()))
 		if c.At.Before(o.OpenedAt) && !l.earlier(o) {
 			break // made while the user was still protected
 		}
@@ -460,6 +462,6 @@ func overrideIncident(id string) string { return "override/" + id }
 func shown(o *Override, end End) *RecordOverride {
 	return &RecordOverride{
 		ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Factors: o.Taken,
-		Justification: o.Match.String(), JustificationID: o.Match.ID, Failed: o.Match.Failed, Closed: end,
+		Justification: o.Match.String(), JustificationID: o.Match.ID, Failed: o.Match.Failed, Why: o.Match.Why, Closed: end,
 	}
 }

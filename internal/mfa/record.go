@@ -217,9 +217,11 @@ type RecordOverride struct {
 	// JustificationID names the one that counted, or else the one that failed
 	// the fewest rules, if there was one.
 	JustificationID string `json:"justification_id,omitempty"`
-	// Failed are the rules of justification that are not met.
-	Failed []Rule `json:"failed_rules,omitempty"`
-	Closed End    `json:"closed,omitempty"`
+	// Failed are the rules of justification that are not met, and Why says each
+	// of them in words.
+	Failed []Rule   `json:"failed_rules,omitempty"`
+	Why    []string `json:"why,omitempty"`
+	Closed End      `json:"closed,omitempty"`
 }
 
 // Entry is a record in a journal, chained to the one before.

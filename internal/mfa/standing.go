@@ -84,6 +84,8 @@ type Override struct {
 	// does not help, nor does leaving the group.
 	Required bool     `json:"required,omitempty"`
 	Taken    []Factor `json:"taken"` // what is to be restored
+	// Deleted are those of them that an act left nothing to restore of.
+	Deleted []Factor `json:"deleted,omitempty"`
 	// Before is the user's baseline when it opened; nil if he was never seen.
 	Before *Baseline `json:"before,omitempty"`
 	Match  Match     `json:"match"`
@@ -97,6 +99,14 @@ type Override struct {
 	Tried        bool            `json:"tried,omitempty"` // in observe mode: would have been restored
 	AskedAt      time.Time       `json:"asked_at,omitzero"`
 	Noticed      []time.Duration `json:"noticed,omitempty"`
+}
+
+// Restorable are the factors that the end can switch on, as far as is known.
+func (o *Override) Restorable() []Factor {
+	if o.Unrestorable {
+		return nil
+	}
+	return Without(o.Taken, o.Deleted)
 }
 
 // Past is what is kept of an override that has ended, for the budget, for used
@@ -140,6 +150,8 @@ type Standing struct {
 	Journal string `json:"journal"`
 	// Version is the ledger's optimistic lock; 0 means that nothing is stored.
 	Version int `json:"version"`
+	// At is when it became this version, by the clock of whoever wrote it.
+	At time.Time `json:"at,omitzero"`
 	// Entries counts the journal's entries and Head is the last one's hash.
 	Entries int    `json:"entries,omitempty"`
 	Head    string `json:"head,omitempty"`
@@ -205,6 +217,16 @@ func (s *Standing) DueAt() time.Time {
 	}
 	earlier(s.NotedAt)
 	return at
+}
+
+// OnlyPosture reports whether the standing is Open for nothing but the posture.
+func (s *Standing) OnlyPosture() bool {
+	if !s.Posture {
+		return false
+	}
+	rest := *s
+	rest.Posture = false
+	return !rest.Open()
 }
 
 // UserJournal names the journal of a user.

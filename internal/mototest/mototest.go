@@ -62,6 +62,13 @@ func Lost(err error) bool {
 	return ok && (strings.Contains(e.ErrorCode(), "Exists") || e.ErrorCode() == "ConflictException")
 }
 
+// Gone reports whether the error is that what a test deletes is not there: by the
+// same repeat, because it is deleted already.
+func Gone(err error) bool {
+	e, ok := errors.AsType[smithy.APIError](err)
+	return ok && (e.ErrorCode() == "UserNotFoundException" || e.ErrorCode() == "ResourceNotFoundException")
+}
+
 // Config is that of clients of the server at the endpoint.
 func Config(endpoint string) aws.Config {
 	return aws.Config{

@@ -10,6 +10,7 @@ import (
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/request"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 // Exception is what is asked for, and why.
@@ -76,10 +77,15 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 		Person: p, Exception: e, Policy: policy, Justification: j, Factors: p.Factors,
 		Token: e.DeleteToken && slices.Contains(p.Factors, mfa.TOTP), Spent: standing.Spent(now, policy),
 	}
-	if err := f.decide(o.House, pool, standing, now); err != nil {
+	counted, err := o.counted(ctx, f.calls(now)[0])
+	if err != nil {
 		return Forecast{}, err
 	}
-	return f, f.refusal(standing)
+	state := mfa.State{House: o.House, Pool: pool, User: p.User, Standing: standing, Justifications: []mfa.Justification{j}, Counted: counted}
+	if err := f.decide(state, now); err != nil {
+		return Forecast{}, err
+	}
+	return f, f.refusal()
 }
 
 // possible refuses what would be no override, or a second one.
@@ -122,43 +128,69 @@ func (o *Operator) recorded(ctx context.Context, p Person, e Exception, now time
 	return j, nil
 }
 
-// decide has Relatch decide as if CloudTrail had delivered it.
-func (f *Forecast) decide(house mfa.House, pool mfa.Pool, s mfa.Standing, now time.Time) error {
-	c := mfa.Change{
+// counted are the users whom the person disabled in these ten minutes.
+func (o *Operator) counted(ctx context.Context, c mfa.Change) ([]mfa.Sub, error) {
+	loaded, err := o.Ledger.Load(ctx, worker.Query{Journal: mfa.UserJournal(c.Pool, c.Sub), Count: c.CountKey()})
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	return loaded.Counted, nil
+}
+
+// decide has Relatch decide as if CloudTrail had delivered each of the calls, and
+// all had been made before the first one is looked at.
+func (f *Forecast) decide(state mfa.State, now time.Time) error {
+	state.User.Factors, state.User.Preferred = nil, ""
+	state.Standing.Baseline = &mfa.Baseline{Factors: f.Factors, Preferred: f.Preferred, SeenAt: now}
+	for _, c := range f.calls(now) {
+		d := mfa.Decide(state, c, f.Policy, now)
+		f.Alerts = append(f.Alerts, alert.Compose(state, c, f.Policy, now, d)...)
+		if state.Standing = d.Standing; d.Count > 0 {
+			state.Counted = append(state.Counted, f.Sub)
+		}
+	}
+	if state.Standing.Override == nil {
+		return refuse("%s has only %s, which is not the MFA that the role asks for: Relatch would not switch it on again", f.Whole(), alert.Names(f.Factors))
+	}
+	f.Override = *state.Standing.Override
+	return nil
+}
+
+// calls are those that SwitchOff makes, as CloudTrail will have them.
+func (f *Forecast) calls(now time.Time) []mfa.Change {
+	off := mfa.Change{
 		Kind: mfa.FactorsChanged, EventName: "AdminSetUserMFAPreference", At: now, Actor: mfa.Actor{ARN: f.By, Type: mfa.Admin},
 		Pool: f.Pool, Sub: f.Sub, Off: f.Factors, Claims: []string{f.Ticket},
 	}
-	state := mfa.State{House: house, Pool: pool, User: f.User, Standing: s, Justifications: []mfa.Justification{f.Justification}}
-	state.User.Factors, state.User.Preferred = nil, ""
-	state.Standing.Baseline = &mfa.Baseline{Factors: f.Factors, Preferred: f.Preferred, SeenAt: now}
-	d := mfa.Decide(state, c, f.Policy, now)
-	if d.Verdict != mfa.Opens {
-		return refuse("%s has only %s, which is not the MFA that the role asks for: Relatch would not switch it on again", f.Whole(), alert.Names(f.Factors))
+	if !f.Token {
+		return []mfa.Change{off}
 	}
-	f.Override, f.Alerts = *d.Standing.Override, alert.Compose(state, c, d, now)
-	return nil
+	deleted := off
+	deleted.Kind, deleted.EventName, deleted.Off = mfa.TokenDeleted, "AdminDeleteSoftwareToken", []mfa.Factor{mfa.TOTP}
+	if off.Off = mfa.Without(f.Factors, deleted.Off); len(off.Off) == 0 {
+		return []mfa.Change{deleted}
+	}
+	return []mfa.Change{off, deleted}
 }
 
 // refusal names every rule that is not met, in words. That an approver is
 // missing is for later: there has to be something that can be approved of.
-func (f *Forecast) refusal(s mfa.Standing) error {
-	f.Approval = slices.Contains(f.Override.Match.Failed, mfa.RuleApprover)
-	failed := mfa.Without(f.Override.Match.Failed, []mfa.Rule{mfa.RuleApprover})
-	if len(failed) == 0 {
+func (f *Forecast) refusal() error {
+	m := f.Override.Match
+	r := Refusal{}
+	var why []string
+	for i, rule := range m.Failed {
+		if rule == mfa.RuleApprover {
+			f.Approval = true
+			continue
+		}
+		r.Failed, why = append(r.Failed, rule), append(why, m.Why[i])
+	}
+	if len(r.Failed) == 0 {
 		return nil
 	}
-	said := make([]string, len(failed))
-	for i, rule := range failed {
-		said[i] = request.Words(rule, f.Policy)
-		past := s.UsedBy(f.Justification.ID)
-		switch {
-		case rule == mfa.RuleUsed && f.Justification.TicketOf != nil:
-			said[i] = request.Used(f.Ticket, *f.Justification.TicketOf).Detail
-		case rule == mfa.RuleUsed && past != nil:
-			said[i] = fmt.Sprintf("%s justified override %s of %s; say what is different now", f.Justification.ID, past.ID, past.OpenedAt.Format(time.DateOnly))
-		}
-	}
-	return &Refusal{Why: strings.Join(said, "; "), Failed: failed}
+	r.Why = strings.Join(why, "; ")
+	return &r
 }
 
 // Taken is what SwitchOff did.

@@ -233,7 +233,7 @@ func (o *Operator) End(ctx context.Context, p Person, lockOut bool) (mfa.Overrid
 	case s.Override == nil:
 		return mfa.Override{}, refuse("no override of %s is open", p.Name)
 	case s.Override.Match.Cause == mfa.LostDevice && !s.Override.Verified && !lockOut:
-		return mfa.Override{}, refuse("the device of %s was declared lost: whoever ends %s now locks the user out, because nobody has the second factor. "+
+		return mfa.Override{}, refuse("the device of %s was declared lost: whoever ends %s now locks the user out, who has no second factor any more. "+
 			"Have the user enrol a new device, which ends it by itself; or end it all the same with --lock-out", p.Name, s.Override.ID)
 	}
 	_, err = o.Desk.Ask(ctx, request.Request{Do: request.End, Pool: p.Pool, Sub: p.Sub})
@@ -253,6 +253,33 @@ func refused(err error) error {
 func (o *Operator) Justify(ctx context.Context, p Person, e Exception) (request.Answer, error) {
 	a, err := o.Desk.Ask(ctx, e.request(p))
 	return a, refused(err)
+}
+
+// Why says in words which rules the justification of an answer fails, for the
+// override that is open.
+func (o *Operator) Why(ctx context.Context, p Person, a request.Answer) ([]string, error) {
+	policy, err := o.Rules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := o.Standing(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	j, err := o.Justification(ctx, p, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	if j != nil {
+		if m := s.Try(*j, p.User, policy); len(m.Why) > 0 {
+			return m.Why, nil
+		}
+	}
+	var why []string // it is not as it was when override answered
+	for _, rule := range a.FailedRules {
+		why = append(why, rule.Says(mfa.Facts{Policy: policy}))
+	}
+	return why, nil
 }
 
 // Approve approves of the justification of that ID.

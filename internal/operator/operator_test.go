@@ -32,6 +32,7 @@ const (
 const people = `{"pools":[{"id":"us-east-1_EXAMPLE12"},{"id":"us-east-1_OTHER"},{"id":"us-east-1_ON","mode":"on"},{"id":"us-east-1_OFF","mode":"off"}],"users":[
  {"pool_id":"us-east-1_EXAMPLE12","sub":"s-maria","username":"maria","roles":["itsm_manager"],"factors":["totp"]},
  {"pool_id":"us-east-1_EXAMPLE12","sub":"s-ben","username":"ben","roles":["viewer"],"factors":["totp","sms"]},
+ {"pool_id":"us-east-1_EXAMPLE12","sub":"s-rita","username":"rita","roles":["itsm_manager"],"factors":["totp","sms"]},
  {"pool_id":"us-east-1_EXAMPLE12","sub":"s-fed","username":"google_42","federated":true},
  {"pool_id":"us-east-1_EXAMPLE12","sub":"s-none","username":"nora"},
  {"pool_id":"us-east-1_EXAMPLE12","sub":"s-sms","username":"sam","roles":["itsm_manager"],"factors":["sms"]},
@@ -239,7 +240,7 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 			}
 			h.now = now
 		}},
-		{name: "a reason that was used", who: "maria", want: "J-… justified override O-BEFORE of 2026-11-23; say what is different now", failed: []mfa.Rule{mfa.RuleUsed}, before: func(t *testing.T, h *house) {
+		{name: "a reason that was used", who: "maria", want: "J-… has justified override O-BEFORE of 2026-11-23 already", failed: []mfa.Rule{mfa.RuleUsed}, before: func(t *testing.T, h *house) {
 			a, err := h.Justify(t.Context(), h.find(t, "maria"), because())
 			if err != nil {
 				t.Fatal(err)
@@ -248,7 +249,7 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 				s.Past = []mfa.Past{{ID: "O-BEFORE", OpenedAt: h.now.Add(-time.Hour), ClosedAt: h.now.Add(-time.Minute), Justification: a.ID}}
 			})
 		}},
-		{name: "a reason of the day before yesterday", who: "maria", want: "it was made more than 24 hours before MFA was switched off", failed: []mfa.Rule{mfa.RuleTooEarly}, before: func(t *testing.T, h *house) {
+		{name: "a reason of the day before yesterday", who: "maria", want: "the justification was written on 2026-11-23 12:00Z, more than 24 h before MFA was switched off", failed: []mfa.Rule{mfa.RuleTooEarly}, before: func(t *testing.T, h *house) {
 			if _, err := h.Justify(t.Context(), h.find(t, "maria"), because()); err != nil {
 				t.Fatal(err)
 			}
@@ -319,13 +320,15 @@ func TestALostTokenIsDeletedAfterTheOthersAreOff(t *testing.T) {
 	lost := because()
 	lost.Cause, lost.DeleteToken = mfa.LostDevice, true
 	for _, c := range []struct {
-		who     string
-		lacking bool
-		want    []string
+		who      string
+		lacking  bool
+		want     []string
+		foretold []mfa.AlertKind
 	}{
-		{"ben", false, []string{"disable ben [sms] CHG0012345", "delete token ben CHG0012345"}},
-		{"maria", false, []string{"delete token maria CHG0012345"}},
-		{"maria", true, []string{"delete token maria CHG0012345", "disable maria [totp] CHG0012345"}},
+		{"ben", false, []string{"disable ben [sms] CHG0012345", "delete token ben CHG0012345"}, []mfa.AlertKind{mfa.OverrideRepeated}},
+		{"rita", false, []string{"disable rita [sms] CHG0012345", "delete token rita CHG0012345"}, []mfa.AlertKind{mfa.RequiredRoleWithoutMFA}},
+		{"maria", false, []string{"delete token maria CHG0012345"}, []mfa.AlertKind{mfa.RequiredRoleWithoutMFA}},
+		{"maria", true, []string{"delete token maria CHG0012345", "disable maria [totp] CHG0012345"}, []mfa.AlertKind{mfa.RequiredRoleWithoutMFA}},
 	} {
 		h := open(t)
 		h.lacking = c.lacking
@@ -337,6 +340,33 @@ func TestALostTokenIsDeletedAfterTheOthersAreOff(t *testing.T) {
 		if diff := cmp.Diff(c.want, h.called); err != nil || diff != "" || taken.Deleted == c.lacking || taken.Lacking != c.lacking {
 			t.Errorf("%s: %+v, %v (-want +got):\n%s", c.who, taken, err, diff)
 		}
+		var foretold []mfa.AlertKind
+		for _, a := range f.Alerts {
+			if foretold = append(foretold, a.Kind); a.Severity != mfa.Warning {
+				t.Errorf("%s: foretold %s", c.who, a.Title)
+			}
+		}
+		if diff := cmp.Diff(c.foretold, foretold); diff != "" {
+			t.Errorf("%s: foretold (-want +got):\n%s", c.who, diff)
+		}
+	}
+}
+
+func TestTheSixthUserOfTenMinutesIsForetoldAsAPage(t *testing.T) {
+	h := open(t)
+	for i := range mfa.MassUsers - 1 {
+		loaded, err := h.account.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(main, "s-ben")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := &worker.Count{Key: mfa.ActorKey(ops, h.now), Sub: mfa.Sub(fmt.Sprint("s-", i)), Place: i + 1}
+		if err := h.account.Append(t.Context(), worker.Step{Standing: loaded.Standing, Count: count}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := h.Forecast(t.Context(), h.find(t, "maria"), because())
+	if err != nil || len(f.Alerts) != 2 || f.Alerts[1].Kind != mfa.MassDisable || f.Alerts[1].Severity != mfa.Critical {
+		t.Errorf("%+v, %v", f.Alerts, err)
 	}
 }
 

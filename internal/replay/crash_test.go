@@ -30,7 +30,7 @@ func TestACrashAtAnyWriteLosesNothing(t *testing.T) {
 	for _, s := range scenariosOf(t) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			s := cutDown(s)
+			s := cutDown(s, crowd)
 			want := runWithCrash(t, s)
 			step := 1
 			if testing.Short() {
@@ -114,7 +114,7 @@ func runWithCrash(t *testing.T, s Scenario, deaths ...death) crashed {
 	t.Helper()
 	var c *crasher
 	result, err := Run(context.Background(), s, Options{
-		Ports: func(p worker.Ports) worker.Ports {
+		Ports: func(p worker.Ports, _ func() time.Time) worker.Ports {
 			c = &crasher{Ports: p, deaths: deaths, signedOut: map[string]bool{}, begins: true}
 			return worker.Ports{Users: c, Writer: c, Ledger: c, Timer: c, Queue: c, Alerts: c, Policy: c}
 		},
@@ -128,7 +128,7 @@ func runWithCrash(t *testing.T, s Scenario, deaths ...death) crashed {
 	if err != nil {
 		t.Fatalf("%v: %v: %v", deaths, c.killed, err)
 	}
-	out := crashed{ending: endingOf(t, result), killed: c.killed, writes: c.writes, looks: c.looks}
+	out := crashed{ending: endingOf(t, result, result.Account), killed: c.killed, writes: c.writes, looks: c.looks}
 	out.Alerts, out.SignedOut = said(c.sent), slices.Sorted(maps.Keys(c.signedOut))
 	return out
 }
@@ -161,17 +161,24 @@ type ending struct {
 	Events    int
 }
 
+// journals are a ledger, in memory or not.
+type journals interface {
+	Journals() []string
+	Load(context.Context, worker.Query) (worker.Loaded, error)
+	Entries(journal string) []mfa.Entry
+}
+
 // endingOf reads the ending from the account and the ledger, because a process
 // that was killed told nobody what it had done.
-func endingOf(t *testing.T, r Result) ending {
+func endingOf(t *testing.T, r Result, ledger journals) ending {
 	t.Helper()
 	e := ending{Users: map[string]string{}, Overrides: map[string]string{}, Open: map[string]string{}, Timers: r.Timers, Events: r.Summary.Events}
 	for _, u := range r.Users {
 		e.Users[mfa.UserJournal(u.Pool, u.Sub)] = fmt.Sprintf("%v %s enabled=%t %v", u.Factors, u.Preferred, *u.Enabled, u.Roles)
 	}
 	incidents := map[string]bool{}
-	for _, name := range r.Account.Journals() {
-		loaded, err := r.Account.Load(context.Background(), worker.Query{Journal: name})
+	for _, name := range ledger.Journals() {
+		loaded, err := ledger.Load(context.Background(), worker.Query{Journal: name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +193,7 @@ func endingOf(t *testing.T, r Result) ending {
 		if slices.Sort(keys); standing.Override != nil || len(keys) > 0 || standing.SignOut {
 			e.Open[name] = fmt.Sprintf("override=%t sign_out=%t %v", standing.Override != nil, standing.SignOut, keys)
 		}
-		for _, record := range chained(t, r.Account, name) {
+		for _, record := range chained(t, ledger, name) {
 			if o := record.Override; o != nil && (o.Closed != "" || e.Overrides[o.ID] == "") {
 				e.Overrides[o.ID] = fmt.Sprintf("%s %s", record.User.Sub, o.Closed)
 			}
@@ -213,7 +220,7 @@ func endingOf(t *testing.T, r Result) ending {
 }
 
 // chained returns a journal's records after checking its chain.
-func chained(t *testing.T, a *account.Account, journal string) []mfa.Record {
+func chained(t *testing.T, a journals, journal string) []mfa.Record {
 	t.Helper()
 	var records []mfa.Record
 	prev := ""
@@ -239,10 +246,11 @@ func chained(t *testing.T, a *account.Account, journal string) []mfa.Record {
 	return records
 }
 
-// cutDown keeps the first twelve users of a crowd, which are enough to show
-// what a crash does.
-func cutDown(s Scenario) Scenario {
-	const crowd = 12
+// crowd is how many users are enough to show what a crash does to many.
+const crowd = 12
+
+// cutDown keeps the first users of more than that many.
+func cutDown(s Scenario, crowd int) Scenario {
 	if s.Account == nil || len(s.Account.Users) <= crowd {
 		return s
 	}

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +13,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/stackflow/relatch/internal/account"
+	"github.com/stackflow/relatch/internal/archive"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/trail"
 )
@@ -28,6 +31,9 @@ type Delivery struct {
 	Change  mfa.Change
 	Err     error     // why it could not be read
 	Arrives time.Time // when it arrives, if it says so
+	// Others is how many more this one stands for, which are not relevant and
+	// come between it and the last one.
+	Others int
 }
 
 // Scenario is what one replay starts from.
@@ -45,9 +51,17 @@ type Loader struct {
 	Account *account.File
 	// Stdin is what the path "-" stands for.
 	Stdin io.Reader
-	// Progress is told of every file read, if not nil.
+	// Filter leaves out files of archives by their paths.
+	Filter archive.Filter
+	// Until is the Options.Until of the replay.
+	Until time.Time
+	// DecodeAll reads every record as a whole, where otherwise those that
+	// archive.Scanner passes over are only counted.
+	DecodeAll bool
+	// Progress is told of every file read, if not nil, by one goroutine at a time.
 	Progress func(files int, bytes int64)
 
+	mu    sync.Mutex
 	files int
 	bytes int64
 }
@@ -57,17 +71,20 @@ type Loader struct {
 // together, the last. The error joins what could not be read; the scenarios are
 // the rest. What a file holds is never in the error: a delivery that cannot be
 // read is a Delivery with an Err.
+//
+// Records of files without a scenario that are not relevant are not told one by
+// one: Delivery.Others counts them. So what is held is only what can matter.
 func (l *Loader) Load(paths []string) ([]Scenario, error) {
+	return l.LoadContext(context.Background(), paths)
+}
+
+// LoadContext is Load, and when the context ends it returns what it has read so
+// far, with the context's error joined to the others.
+func (l *Loader) LoadContext(ctx context.Context, paths []string) ([]Scenario, error) {
 	var all []Scenario
-	var loose []Delivery
+	var loose []string
 	var errs []error
-	hasLoose := false
-	beside := func(path string) {
-		hasLoose = true
-		some, err := l.tree(path)
-		loose = append(loose, some...)
-		errs = append(errs, err)
-	}
+	beside := func(path string) { loose = append(loose, path) }
 	for _, path := range paths {
 		switch kind, err := l.kind(path); {
 		case err != nil:
@@ -101,8 +118,10 @@ func (l *Loader) Load(paths []string) ([]Scenario, error) {
 			beside(path)
 		}
 	}
-	if hasLoose {
-		all = append(all, Scenario{Deliveries: inTime(loose), Account: l.Account})
+	if len(loose) > 0 {
+		deliveries, err := l.loose(ctx, loose)
+		all = append(all, Scenario{Deliveries: deliveries, Account: l.Account})
+		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
 }
@@ -156,16 +175,25 @@ func (l *Loader) kind(path string) (pathKind, error) {
 	if isScenario(path) {
 		return aScenario, nil
 	}
-	entries, err := os.ReadDir(path)
+	dir, err := os.Open(path)
 	if err != nil {
 		return 0, fmt.Errorf("%s: cannot be listed: %w", path, err)
 	}
-	for _, e := range entries {
-		if e.IsDir() && isScenario(filepath.Join(path, e.Name())) {
-			return scenarios, nil
+	defer dir.Close()
+	for {
+		entries, err := dir.ReadDir(256) // there may be a hundred thousand
+		for _, e := range entries {
+			if e.IsDir() && isScenario(filepath.Join(path, e.Name())) {
+				return scenarios, nil
+			}
+		}
+		if err == io.EOF {
+			return someFiles, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s: cannot be listed: %w", path, err)
 		}
 	}
-	return someFiles, nil
 }
 
 // taken reports whether a file in a folder is one of deliveries. The digests that
@@ -260,36 +288,6 @@ func inFile(path string, err error) error {
 	return errors.Join(all...)
 }
 
-// tree reads one path that belongs to no scenario: a file, a tree of files or "-".
-func (l *Loader) tree(path string) ([]Delivery, error) {
-	if info, err := os.Stat(path); path == "-" || err == nil && !info.IsDir() {
-		return l.file(path)
-	}
-	var all []Delivery
-	var errs []error
-	found := false
-	// With a separator at its end a link to a folder is followed.
-	err := filepath.WalkDir(path+string(filepath.Separator), func(name string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			errs = append(errs, fmt.Errorf("%s: cannot be listed: %w", name, err))
-			return nil
-		case e.IsDir() || !taken(e.Name()):
-			return nil
-		}
-		found = true
-		some, err := l.file(filepath.Clean(name))
-		errs = append(errs, err)
-		all = append(all, some...)
-		return nil
-	})
-	errs = append(errs, err)
-	if !found {
-		errs = append(errs, fmt.Errorf("%s: no deliveries in this folder: it has no .json, .jsonl or .ndjson file, plain or .gz", path))
-	}
-	return all, errors.Join(errs...)
-}
-
 // file reads the deliveries of one file.
 func (l *Loader) file(path string) ([]Delivery, error) {
 	var raw []byte
@@ -303,10 +301,7 @@ func (l *Loader) file(path string) ([]Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
 	}
-	l.files, l.bytes = l.files+1, l.bytes+int64(len(raw))
-	if l.Progress != nil {
-		l.Progress(l.files, l.bytes)
-	}
+	l.read(int64(len(raw)))
 	broken := error(nil)
 	if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
 		raw, broken = gunzip(raw)
@@ -351,15 +346,18 @@ func gunzip(raw []byte) ([]byte, error) {
 func deliveries(path string, raw []byte) []Delivery {
 	var all []Delivery
 	for u := range trail.Split(raw) {
-		if u.Err == nil && bytes.Contains(u.Raw, []byte(`"arrives"`)) {
-			some, ok := wrapped(path, u)
-			if all = append(all, some...); ok {
-				continue
-			}
-		}
-		all = append(all, delivery(path, u, time.Time{}))
+		all = append(all, unit(path, u)...)
 	}
 	return all
+}
+
+func unit(path string, u trail.Unit) []Delivery {
+	if u.Err == nil && bytes.Contains(u.Raw, []byte(`"arrives"`)) {
+		if some, ok := wrapped(path, u); ok {
+			return some
+		}
+	}
+	return []Delivery{delivery(path, u, time.Time{})}
 }
 
 // wrapped reads {"arrives":"…Z","event":{…}}, which says when a delivery, or a
@@ -413,24 +411,4 @@ func delivery(path string, u trail.Unit, arrives time.Time) Delivery {
 		d.Change, d.Err = trail.Parse(u.Raw)
 	}
 	return d
-}
-
-// inTime orders deliveries by eventTime. What has none stays behind the one
-// that it came after.
-func inTime(all []Delivery) []Delivery {
-	last := time.Time{}
-	at := make([]time.Time, len(all))
-	order := make([]int, len(all))
-	for i, d := range all {
-		if !d.Change.At.IsZero() {
-			last = d.Change.At
-		}
-		at[i], order[i] = last, i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return at[a].Compare(at[b]) })
-	out := make([]Delivery, len(all))
-	for i, j := range order {
-		out[i] = all[j]
-	}
-	return out
 }

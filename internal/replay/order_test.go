@@ -126,7 +126,7 @@ func comes(t *testing.T, s Scenario) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := endingOf(t, result)
+	e := endingOf(t, result, result.Account)
 	out := outcome{Users: e.Users, Overrides: e.Overrides, Incidents: e.Incidents}
 	unreadable := map[string]bool{}
 	for _, d := range s.Deliveries {

@@ -29,8 +29,12 @@ type Options struct {
 	// Told is told of every record as it is made, with the alerts that went
 	// with it; nil for nobody.
 	Told func(mfa.Record, []alert.Alert)
-	// Ports may put something between the worker and the account; nil for nothing.
-	Ports func(worker.Ports) worker.Ports
+	// Ports may put something between the worker and the account, which live by
+	// the clock now; nil for nothing.
+	Ports func(p worker.Ports, now func() time.Time) worker.Ports
+	// Together is the workers': the account in memory bears only one call at a
+	// time, which is the default.
+	Together func(...func() error) error
 	// Crashed says when a trigger whose look ended with err comes again; nil
 	// ends the replay with the error.
 	Crashed func(err error) (after time.Duration, again bool)
@@ -58,13 +62,18 @@ type Result struct {
 	Account *account.Account
 }
 
-// Run replays the scenario. The error is the context's, or the worker's if
+// Run replays the scenario. The error is the context's, which comes with the
+// result up to then, or the worker's if
 // something was put between it and the account; or the sums do not add up, which
 // cannot happen.
 func Run(ctx context.Context, s Scenario, o Options) (Result, error) {
 	r := newRun(s, o)
-	if err := r.all(ctx); err != nil {
+	if err := r.all(ctx); err != nil && ctx.Err() == nil {
 		return Result{}, fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), err)
+	}
+	if ctx.Err() != nil {
+		r.leave()
+		return r.result(), fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), ctx.Err())
 	}
 	result := r.result()
 	if !result.Summary.Balanced() {
@@ -130,12 +139,14 @@ func newRun(s Scenario, o Options) *run {
 	ports := worker.Ports{
 		Users: r.account, Writer: r.account, Ledger: r.account, Timer: r.account, Queue: r.account, Alerts: r.account, Policy: r.account,
 	}
+	now := func() time.Time { return r.now }
 	if o.Ports != nil {
-		ports = o.Ports(ports)
+		ports = o.Ports(ports, now)
 	}
 	writer := ports.Writer
 	ports.Writer = nil
-	r.audit = worker.New(file.House(), ports, func() time.Time { return r.now })
+	r.audit = worker.New(file.House(), ports, now)
+	r.audit.Together = o.Together
 	r.reenable = r.audit.WithWriter(writer)
 	return r
 }
@@ -214,7 +225,7 @@ func (r *run) all(ctx context.Context) error {
 			next, r.everybody = r.tick(), true
 		}
 		if !r.Until.IsZero() && next.After(r.Until) {
-			r.left = len(r.deliveries)
+			r.leave()
 			return nil
 		}
 		r.now = later(next, r.now)
@@ -224,6 +235,13 @@ func (r *run) all(ctx context.Context) error {
 		if last && !r.everybody && r.ahead().IsZero() && r.known.next().IsZero() {
 			return nil
 		}
+	}
+}
+
+// leave counts the deliveries that are left out.
+func (r *run) leave() {
+	for _, d := range r.deliveries {
+		r.left += 1 + d.Others
 	}
 }
 

@@ -93,13 +93,13 @@ type told struct {
 }
 
 func (t *tally) count(d Delivery, seen worker.Seen) {
-	t.events++
+	t.events += 1 + d.Others
 	switch seen.Verdict {
 	case mfa.Ignores:
 		if t.ignored == nil {
 			t.ignored = map[mfa.Reason]int{}
 		}
-		t.ignored[seen.Reason]++
+		t.ignored[seen.Reason] += 1 + d.Others
 	case mfa.Rejects:
 		t.rejected++
 		problem := "names no user: additionalEventData.sub is missing or hidden"

@@ -41,7 +41,7 @@ func TestWhatIsAskedForTogetherIsAnsweredInAnyOrder(t *testing.T) {
 				if diff := cmp.Diff(one.Records, all.Records); diff != "" {
 					t.Errorf("records (-one after the other +together):\n%s", diff)
 				}
-				if diff := cmp.Diff(endingOf(t, one), endingOf(t, all)); diff != "" {
+				if diff := cmp.Diff(endingOf(t, one, one.Account), endingOf(t, all, all.Account)); diff != "" {
 					t.Errorf("in the end (-one after the other +together):\n%s", diff)
 				}
 			}

@@ -174,7 +174,7 @@ func (o *override) state(r mfa.Record) {
 	o.saidAt, o.OpenedAt, o.Deadline = r.At, r.Override.OpenedAt, r.Override.Deadline
 	o.Justified = r.Override.Justification == "justified"
 	if !corrects {
-		o.Factors, o.Failed, o.JustificationID = r.Override.Factors, r.Override.Failed, r.Override.JustificationID
+		o.Factors, o.Failed, o.Why, o.JustificationID = r.Override.Factors, r.Override.Failed, r.Override.Why, r.Override.JustificationID
 	}
 }
 
@@ -246,10 +246,12 @@ func (o *override) told(ctx context.Context, asOf time.Time, facts Facts) (Overr
 	}
 	t.Repeated = len(o.again)
 	if t.Justified {
-		t.Failed = nil
+		t.Failed, t.Why = nil, nil
 	}
-	for _, rule := range t.Failed {
-		t.Why = append(t.Why, Words(rule))
+	if len(t.Why) == 0 { // a record need not say
+		for _, rule := range t.Failed {
+			t.Why = append(t.Why, rule.Says(mfa.Facts{}))
+		}
 	}
 	if facts == nil {
 		return t, nil
@@ -296,31 +298,3 @@ func sums(all []Override, p Period) Sums {
 }
 
 func (o *Override) overdue() bool { return o.LateSeconds > int64(mfa.OverdueAfter/time.Second) }
-
-// Words says which rule is not met.
-func Words(r mfa.Rule) string {
-	switch r {
-	case mfa.RuleMissing:
-		return "nobody gave a reason"
-	case mfa.RuleSelfService:
-		return "users cannot justify a disable of their own"
-	case mfa.RuleAuthor:
-		return "written by somebody other than who switched MFA off"
-	case mfa.RuleTooShort:
-		return "the text is too short"
-	case mfa.RuleBoilerplate:
-		return "the text says nothing about this case"
-	case mfa.RuleTicket:
-		return "the ticket has not the form that the policy asks for"
-	case mfa.RuleTooEarly:
-		return "written too long before MFA was switched off"
-	case mfa.RuleTooLate:
-		return "written too long after MFA was switched off"
-	case mfa.RuleUsed:
-		return "the justification or its ticket was used before"
-	case mfa.RuleApprover:
-		return "no approver who is neither its author nor the user"
-	default:
-		return string(r)
-	}
-}

@@ -1,10 +1,8 @@
 package request
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -78,40 +76,12 @@ func (t Type) Name() string { return strings.TrimPrefix(string(t), urn) }
 func Failed(rules []mfa.Rule, p mfa.Policy) *Problem {
 	said := make([]string, len(rules))
 	for i, rule := range rules {
-		said[i] = Words(rule, p)
+		said[i] = rule.Says(mfa.Facts{Policy: p})
 	}
 	return New(FailedRules, strings.Join(said, "; "), rules...)
 }
 
-// Words say what is wrong with a justification that fails the rule.
-func Words(rule mfa.Rule, p mfa.Policy) string {
-	switch rule {
-	case mfa.RuleMissing:
-		return "there is no justification"
-	case mfa.RuleSelfService:
-		return "nobody justifies a disable of their own"
-	case mfa.RuleAuthor:
-		return "somebody else switched MFA off, and has to justify it"
-	case mfa.RuleTooShort:
-		return fmt.Sprintf("the reason has fewer than %d characters", p.MinLength)
-	case mfa.RuleBoilerplate:
-		return "the reason says nothing about this case"
-	case mfa.RuleTicket:
-		return fmt.Sprintf("the ticket does not match %s", p.TicketPattern)
-	case mfa.RuleTooEarly:
-		return fmt.Sprintf("it was made more than %.0f hours before MFA was switched off", p.Before.Hours())
-	case mfa.RuleTooLate:
-		return fmt.Sprintf("it was made more than %.0f minutes after MFA was switched off", p.Late.Minutes())
-	case mfa.RuleUsed:
-		return "it, or its ticket, was used before"
-	case mfa.RuleApprover:
-		return "it needs an approver who is neither its author nor the user"
-	default:
-		return string(rule)
-	}
-}
-
 // Used is the problem of a ticket that was recorded for another user.
 func Used(ticket string, use mfa.TicketUse) *Problem {
-	return New(UsedTicket, fmt.Sprintf("ticket %s was used on %s for another user", ticket, use.At.UTC().Format(time.DateOnly)), mfa.RuleUsed)
+	return New(UsedTicket, mfa.RuleUsed.Says(mfa.Facts{Justification: mfa.Justification{Ticket: ticket, TicketOf: &use}}), mfa.RuleUsed)
 }

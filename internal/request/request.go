@@ -90,10 +90,12 @@ type Answer struct {
 	// Approver is who approved of the justification; empty if nobody has.
 	Approver string `json:"approver,omitzero"`
 	// Override is the one that is open, if there is one. FailedRules are those that
-	// the justification fails for it. They say what Relatch is going to find: it
-	// decides when it looks, and by all justifications of the user.
+	// the justification fails for it, and Why says each of them in words. They say
+	// what Relatch is going to find: it decides when it looks, and by all
+	// justifications of the user.
 	Override    string     `json:"override,omitzero"`
 	FailedRules []mfa.Rule `json:"failed_rules,omitzero"`
+	Why         []string   `json:"why,omitzero"`
 }
 
 // Read reads a request. The error is always a *Problem, Malformed or TooLarge,

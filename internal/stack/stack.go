@@ -90,8 +90,8 @@ type Given struct {
 
 // Find returns the settings: each from its flag, else from the stack if that is
 // given by its flag, else from its variable, else from the stack. The stack is
-// asked for when one of those needed is missing without it. Missing says which
-// are missing even then, and why.
+// asked for when one of those needed is missing without it. A stack given by its
+// flag has to be there. A *Missing says what is missing even then, and why.
 func Find(ctx context.Context, client Describer, g Given, needed ...Output) (Settings, error) {
 	s := Settings{}
 	s.add(g.Flags)
@@ -103,6 +103,9 @@ func Find(ctx context.Context, client Describer, g Given, needed ...Output) (Set
 	}
 	name := firstOf(g.Stack, g.Getenv("RELATCH_STACK"), Default)
 	outputs, err := describe(ctx, client, name)
+	if err != nil && g.Stack != "" { // what variables say may be of another Relatch
+		return nil, err
+	}
 	s.add(outputs)
 	s.add(g.variables())
 	if missing := s.lacks(needed); missing != nil {

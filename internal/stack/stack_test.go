@@ -69,7 +69,6 @@ func TestNobodyNeedsCloudFormationWhoGivesWhatIsNeeded(t *testing.T) {
 }
 
 func TestWhatIsMissingIsSaidWithItsRemedy(t *testing.T) {
-	nothing := func(string) string { return "" }
 	for _, c := range []struct {
 		name    string
 		account stacks
@@ -79,10 +78,22 @@ func TestWhatIsMissingIsSaidWithItsRemedy(t *testing.T) {
 		{"an older stack", stacks{"x": {LedgerTable: "t"}}, "the stack x does not say; name Relatch's stack with --stack or RELATCH_STACK, or give TopicArn (RELATCH_TOPIC_ARN)"},
 		{"not allowed", nil, "describe the stack x: not allowed; "},
 	} {
-		_, err := Find(t.Context(), c.account, Given{Stack: "x", Getenv: nothing}, LedgerTable, TopicARN)
+		_, err := Find(t.Context(), c.account, Given{Getenv: named}, LedgerTable, TopicARN)
 		if _, ok := errors.AsType[*Missing](err); !ok || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v\nwant %s", c.name, err, c.want)
 		}
+	}
+}
+
+// named is an environment that names the stack x and nothing else.
+func named(variable string) string {
+	return map[string]string{"RELATCH_STACK": "x"}[variable]
+}
+
+func TestAStackThatIsNamedHasToBeThere(t *testing.T) {
+	env := func(string) string { return "variable's" }
+	if s, err := Find(t.Context(), stacks{}, Given{Stack: "prdo", Getenv: env}, LedgerTable); err == nil || err.Error() != "there is no stack prdo in this account and Region" {
+		t.Errorf("%v, %v", s, err)
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
-	"github.com/stackflow/relatch/internal/report"
 	"github.com/stackflow/relatch/internal/worker"
 )
 
@@ -263,15 +262,12 @@ func (r *reading) override(pool mfa.PoolID, sub mfa.Sub, s mfa.Standing, unfinis
 		ID: o.ID, Pool: pool, Sub: sub, Username: user.Username, Roles: mfa.Union(o.Roles, user.Roles), Required: o.Required,
 		Factors: o.Taken, Actor: o.Actor.ARN, ActorType: o.Actor.Type, OpenedAt: o.OpenedAt, Deadline: o.Deadline,
 		SecondsLeft: int64(o.Deadline.Sub(r.now) / time.Second), Unrestorable: o.Unrestorable,
-		Justified: o.Match.Justified(), Failed: o.Match.Failed, Unfinished: unfinished,
+		Justified: o.Match.Justified(), Failed: o.Match.Failed, Why: o.Match.Why, Unfinished: unfinished,
 	}
 	shown.Overdue = !o.Unrestorable && !r.observes() && (o.Overdue || r.now.Sub(o.Deadline) >= mfa.OverdueAfter)
 	shown.Then = r.then(o)
 	if until := o.OpenedAt.Add(r.late); !shown.Justified && o.Actor.Type == mfa.Admin && r.now.Before(until) {
 		shown.JustifyUntil = until
-	}
-	for _, rule := range shown.Failed {
-		shown.Why = append(shown.Why, report.Words(rule))
 	}
 	for _, in := range s.Incidents {
 		if in.Key == incidentOf(o.ID) {

@@ -101,7 +101,7 @@ func overridden(sub mfa.Sub, ago time.Duration, change func(*mfa.Standing, *mfa.
 	at := now.Add(-ago)
 	s := mfa.Standing{Journal: mfa.UserJournal(pool, sub), Version: 1, Override: &mfa.Override{
 		ID: "O-" + strings.ToUpper(string(sub)), OpenedAt: at, Deadline: at.Add(24 * time.Hour), SeenAt: at, Disables: 1, Taken: []mfa.Factor{mfa.TOTP},
-		Roles: []mfa.Role{"itsm_manager"}, Required: true, Match: mfa.Match{Failed: []mfa.Rule{mfa.RuleMissing}},
+		Roles: []mfa.Role{"itsm_manager"}, Required: true, Match: mfa.Match{Failed: []mfa.Rule{mfa.RuleMissing}, Why: []string{mfa.RuleMissing.Says(mfa.Facts{})}},
 		Actor: mfa.Actor{ARN: "arn:aws:sts::111122223333:assumed-role/SupportAdmin/ops-7", Type: mfa.Admin},
 	}}
 	if change != nil {
@@ -212,6 +212,7 @@ func TestTheTextReadsAsTheGoldenFileSays(t *testing.T) {
 		open: []mfa.Standing{
 			overridden("ann", 23*time.Hour+30*time.Minute, func(s *mfa.Standing, o *mfa.Override) {
 				o.Match.Failed = []mfa.Rule{mfa.RuleTooShort, mfa.RuleTicket}
+				o.Match.Why = []string{mfa.RuleTooShort.Says(mfa.Facts{}), "ticket JIRA-4711 does not have the form that the policy asks for"}
 				o.Match.ID, o.Repeated, o.Disables = "J-1", true, 2
 				s.Incidents = incident("override/O-ANN", mfa.RequiredRoleWithoutMFA, mfa.Critical, time.Hour)
 			}),

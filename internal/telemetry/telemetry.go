@@ -53,8 +53,9 @@ func New(log *zap.Logger, function string, now func() time.Time) *Telemetry {
 // reject and for a critical alert, else info. Metrics, as far as they apply:
 //
 //   - Deliveries, 1 for a record that a delivery caused, by verdict and reason;
-//   - EventToAlert, the seconds from the event to the record when the delivery
-//     opened an incident or had something noted;
+//   - EventToAlert, the seconds from the event until now, when the delivery opened
+//     an incident or had something noted: a record that somebody else had begun
+//     keeps its old time;
 //   - ReenableLateness, the seconds from the deadline to the restore.
 func (t *Telemetry) Record(r mfa.Record, h worker.Head) {
 	level := zapcore.InfoLevel
@@ -65,7 +66,7 @@ func (t *Telemetry) Record(r mfa.Record, h worker.Head) {
 	if h != (worker.Head{}) {
 		fields = append(fields, zap.Dict("head", zap.String("journal", h.Journal), zap.Int("number", h.Number), zap.String("hash", h.Hash)))
 	}
-	t.write(level, "record", fields, deliveries(r), set{[]string{byFunction}, spans(r)})
+	t.write(level, "record", fields, deliveries(r), set{[]string{byFunction}, spans(r, t.now())})
 }
 
 func critical(a mfa.Alert) bool { return a.Severity == mfa.Critical }
@@ -85,10 +86,10 @@ func deliveries(r mfa.Record) set {
 	return set{by, []measure{{"Deliveries", count, 1}}}
 }
 
-func spans(r mfa.Record) []measure {
+func spans(r mfa.Record, now time.Time) []measure {
 	var out []measure
 	if c := r.Cause; c.Kind.Delivered() && !c.EventTime.IsZero() && slices.ContainsFunc(r.Alerts, loud) {
-		out = append(out, measure{"EventToAlert", seconds, span(c.EventTime, r.At)})
+		out = append(out, measure{"EventToAlert", seconds, span(c.EventTime, now)})
 	}
 	if o := r.Override; o != nil && o.Closed == mfa.Restored && !r.At.Before(o.Deadline) {
 		out = append(out, measure{"ReenableLateness", seconds, span(o.Deadline, r.At)})
@@ -139,8 +140,8 @@ func (t *Telemetry) Irrelevant(n int) {
 type Sweep struct {
 	// Complete: nobody and no pool was left out.
 	Complete bool
-	// Last is when the last complete sweep ended, which may be this one; zero if
-	// there was never one.
+	// Last is when the last complete sweep ended, which may be this one, or, if
+	// there was never one, when the first sweep began; zero if not known.
 	Last time.Time
 	// Overrides are those that are open; nil: not known.
 	Overrides *worker.Census

@@ -307,7 +307,7 @@ func TestNoLineHasAUsername(t *testing.T) {
 	}
 }
 
-func TestTimesAreMeasuredFromTheRecord(t *testing.T) {
+func TestTimesAreMeasured(t *testing.T) {
 	at := time.Date(2026, 11, 24, 3, 13, 0, 0, time.UTC)
 	triggered := []mfa.Alert{{Severity: mfa.Warning, State: mfa.StateTriggered}}
 	cause := func(k mfa.Kind, ago time.Duration) mfa.RecordCause {
@@ -331,8 +331,10 @@ func TestTimesAreMeasuredFromTheRecord(t *testing.T) {
 		{"a restore to the second", mfa.Record{Cause: cause(mfa.Due, 0), Override: closed(mfa.Restored, 0)}, map[string]int64{"ReenableLateness": 0}},
 		{"an early end", mfa.Record{Cause: cause(mfa.Asked, 0), Override: closed(mfa.Restored, -time.Hour)}, map[string]int64{}},
 		{"an end by a person", mfa.Record{Cause: cause(mfa.Swept, 0), Override: closed(mfa.Reenabled, time.Hour)}, map[string]int64{}},
+		{"an alert that somebody else had begun", mfa.Record{Cause: cause(mfa.FactorsChanged, 48*time.Minute), Alerts: triggered}, map[string]int64{"Deliveries": 1, "EventToAlert": 48 * 60}},
 	} {
 		h := newHouse("audit")
+		h.now = at
 		c.r.At, c.r.Verdict = at, mfa.Opens
 		h.Record(c.r, worker.Head{})
 		if diff := cmp.Diff(c.want, metrics(t, h.written()[0])); diff != "" {

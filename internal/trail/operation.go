@@ -52,6 +52,32 @@ var operations = map[string]operation{
 	"DeleteUserAttributes":      {kind: mfa.UserChanged, self: true, read: attributesGone},
 }
 
+// Sieve says what Parse can make of a record.
+type Sieve int
+
+// What Sift answers.
+const (
+	Matters        Sieve = iota // anything
+	MattersToGuard              // mfa.GuardChanged or mfa.NotRelevant
+	Irrelevant                  // mfa.NotRelevant, without a role
+)
+
+// Sift tells from the eventSource and eventName of a record what Parse makes of
+// it, if it is no error.
+func Sift(source, name []byte) Sieve {
+	switch string(source) {
+	case "cognito-idp.amazonaws.com", "cognito-idp":
+		if _, listed := operations[string(name)]; listed {
+			return Matters
+		}
+	case "cloudtrail.amazonaws.com", "dynamodb.amazonaws.com", "events.amazonaws.com", "lambda.amazonaws.com",
+		"scheduler.amazonaws.com", "sns.amazonaws.com", "sqs.amazonaws.com",
+		"cloudtrail", "dynamodb", "events", "lambda", "scheduler", "sns", "sqs": // guardServices
+		return MattersToGuard
+	}
+	return Irrelevant
+}
+
 // settingNames are the request parameters that switch factors on and off, in
 // lower case: CloudTrail's spelling of them (sMSMfaSettings) is not documented.
 var settingNames = map[string]mfa.Factor{

@@ -57,6 +57,11 @@ type delivery struct {
 	// A row of "aws cloudtrail lookup-events".
 	CloudTrailEvent jsontext.Value `json:"CloudTrailEvent"`
 	RowID           string         `json:"EventId"`
+	// A row of a CloudTrail Lake query for eventJson, which Athena spells eventjson;
+	// and one of an Athena query for columns, which are in lower case.
+	EventJSON      jsontext.Value `json:"eventJson"`
+	EventJSONLower jsontext.Value `json:"eventjson"`
+	EventNameLower string         `json:"eventname"`
 	// A log file whose Records is no list; Split takes the others apart.
 	Records jsontext.Value `json:"Records"`
 
@@ -121,16 +126,29 @@ func unwrap(raw []byte) (*delivery, error) {
 		return nil, &Error{EventID: firstID(raw), Problem: "not a CloudTrail record", Err: err}
 	}
 	inner, name := d.Detail, "detail"
+	quoted := func(name string, value jsontext.Value) error {
+		if kind := value.Kind(); kind != '"' {
+			return &Error{EventID: d.RowID, Problem: name + ": want the record as a string, have " + kindName(kind)}
+		}
+		return nil
+	}
 	switch {
 	case len(d.Records) > 0:
 		return nil, &Error{Problem: "Records is " + kindName(d.Records.Kind()) + ", want a list of records"}
 	case len(d.Detail) > 0 && d.EventName == "":
-	case len(d.CloudTrailEvent) > 0:
-		if kind := d.CloudTrailEvent.Kind(); kind != '"' {
-			return nil, &Error{EventID: d.RowID, Problem: "CloudTrailEvent: want the record as a string, have " + kindName(kind)}
+	case len(d.CloudTrailEvent) > 0 && d.EventName == "":
+		if err := quoted("CloudTrailEvent", d.CloudTrailEvent); err != nil {
+			return nil, err
 		}
-		text := text(d.CloudTrailEvent)
-		inner, name = jsontext.Value(text), "CloudTrailEvent"
+		inner, name = jsontext.Value(text(d.CloudTrailEvent)), "CloudTrailEvent"
+	case len(d.EventJSON)+len(d.EventJSONLower) > 0 && d.EventName == "":
+		value := cmp.Or(string(d.EventJSON), string(d.EventJSONLower))
+		if err := quoted("eventJson", jsontext.Value(value)); err != nil {
+			return nil, err
+		}
+		inner, name = jsontext.Value(text(jsontext.Value(value))), "eventJson"
+	case d.EventNameLower != "" && d.EventName == "":
+		return d, d.row(raw)
 	case d.EventName == "" && d.RowID != "":
 		return nil, &Error{EventID: d.RowID, Problem: "a row of lookup-events without CloudTrailEvent; ask for the whole output"}
 	default:
@@ -145,6 +163,20 @@ func unwrap(raw []byte) (*delivery, error) {
 		return nil, &Error{EventID: cmp.Or(firstID(inner), d.RowID), Problem: name + " is no CloudTrail record", Err: err}
 	}
 	return d, nil
+}
+
+// row reads a row of columns. Those that hold objects hold them as text, as in
+// the table that the CloudTrail console makes for Athena.
+func (d *delivery) row(raw []byte) error {
+	if err := Plain(json.Unmarshal(raw, &d.record, json.MatchCaseInsensitiveNames(true))); err != nil {
+		return &Error{EventID: firstID(raw), Problem: "not a row of CloudTrail's columns", Err: err}
+	}
+	for _, v := range []*jsontext.Value{&d.UserIdentity, &d.RequestParameters, &d.AdditionalEventData, &d.ReadOnly, &d.Resources, &d.Addendum} {
+		if inner := jsontext.Value(text(*v)); inner.IsValid() {
+			*v = inner
+		}
+	}
+	return nil
 }
 
 func object(raw []byte, into any) error {

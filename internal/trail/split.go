@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -26,7 +27,8 @@ type Unit struct {
 }
 
 // Split takes an input apart: a CloudTrail log file ({"Records":[…]}), the
-// output of lookup-events ({"Events":[…]}), a list of deliveries, one delivery,
+// output of lookup-events ({"Events":[…]}) or of a CloudTrail Lake query for
+// eventJson ({"QueryResultRows":[[…],…]}), a list of deliveries, one delivery,
 // or several behind each other, as in a file with one per line. It finds only
 // where each begins and ends; whether it is sound is Parse's to say. So one
 // broken delivery does not hide the good ones around it. What cannot be taken
@@ -143,7 +145,13 @@ func (s *splitter) list(top int, name string) (whole, more bool) {
 			}
 			continue // at the next element: they stand on lines of their own
 		}
-		if !s.yield(Unit{Raw: s.data[start:s.at], Place: fmt.Sprintf("%s[%d]", name, i)}) {
+		raw := s.data[start:s.at]
+		if strings.HasSuffix(name, "QueryResultRows") { // each is a list with an object for each column
+			if one := bytes.Trim(raw, "[] \t\r\n"); len(one) > 0 {
+				raw = one
+			}
+		}
+		if !s.yield(Unit{Raw: raw, Place: fmt.Sprintf("%s[%d]", name, i)}) {
 			return false, false
 		}
 		switch s.space(); {
@@ -177,7 +185,7 @@ func (s *splitter) container() string {
 		}
 		s.at++
 		s.space()
-		if s.at < len(s.data) && s.data[s.at] == '[' && (name == "Records" || name == "Events") {
+		if s.at < len(s.data) && s.data[s.at] == '[' && (name == "Records" || name == "Events" || name == "QueryResultRows") {
 			return name
 		}
 		if !s.value() {

@@ -7,11 +7,13 @@
 package wiretest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -90,6 +92,34 @@ type Account struct {
 // skipped, or fails where RELATCH_SERVERS is "required".
 func Open(t testing.TB) *Account {
 	t.Helper()
+	a := start(t)
+	a.queues(t, AuditQueue, ReenableQueue, DeadLetters, TimerDeadLetter, AlertQueue)
+	made[*eventbridge.CreateEventBusOutput](t, "create bus")(a.Events.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: new(AlertBus)}))
+	a.rule(t, "relatch", "default", `{"source":["aws.cognito-idp"],"detail-type":["AWS API Call via CloudTrail","AWS Service Event via CloudTrail"]}`, AuditQueue)
+	a.rest(t)
+	return a
+}
+
+// OpenStack makes an account whose queues, buses and rules but on-call's are those of
+// the stack "relatch" that deploy makes in it; the pools are there before. The
+// tables are Open's, since moto does not have them, and the schedule group,
+// which a stack on moto has not.
+func OpenStack(t testing.TB, deploy func(*Account)) *Account {
+	t.Helper()
+	a := start(t)
+	deploy(a)
+	for q, name := range map[Queue]string{AuditQueue: "", ReenableQueue: "", TimerDeadLetter: "", DeadLetters: "relatch-audit-dead-letters"} {
+		out := made[*sqs.GetQueueUrlOutput](t, "find queue")(a.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: new(cmp.Or(name, string(q)))}))
+		a.urls[q] = *out.QueueUrl
+	}
+	a.queues(t, AlertQueue)
+	a.rest(t)
+	return a
+}
+
+// start starts the servers and makes the tables and the pools.
+func start(t testing.TB) *Account {
+	t.Helper()
 	a := &Account{
 		dynamo: dynamotest.Endpoint(t), key: "wire" + strings.ToLower(rand.Text()),
 		urls: map[Queue]string{}, clients: map[mfa.PoolID]*string{}, names: map[mfa.Sub]string{},
@@ -98,11 +128,16 @@ func Open(t testing.TB) *Account {
 	a.Cognito, a.DynamoDB = cognitoidentityprovider.NewFromConfig(a.Moto), dynamodb.NewFromConfig(a.Dynamo)
 	a.Events, a.Scheduler, a.SQS = eventbridge.NewFromConfig(a.Moto), scheduler.NewFromConfig(a.Moto), sqs.NewFromConfig(a.Moto)
 	a.tables(t)
-	a.queues(t)
-	a.rules(t)
-	made[*scheduler.CreateScheduleGroupOutput](t, "create schedule group")(a.Scheduler.CreateScheduleGroup(t.Context(), &scheduler.CreateScheduleGroupInput{Name: new(ScheduleGroup)}))
 	a.Pool, a.EmailPool = a.pool(t, "usernames"), a.pool(t, "addresses", cognitotypes.UsernameAttributeTypeEmail)
 	return a
+}
+
+// rest makes what every account has: on-call's rule, which matches everything on the
+// alert bus, and the group of timers.
+func (a *Account) rest(t testing.TB) {
+	t.Helper()
+	a.rule(t, "on-call", AlertBus, `{"source":["relatch"],"detail-type":["MFA Alert"]}`, AlertQueue)
+	made[*scheduler.CreateScheduleGroupOutput](t, "create schedule group")(a.Scheduler.CreateScheduleGroup(t.Context(), &scheduler.CreateScheduleGroupInput{Name: new(ScheduleGroup)}))
 }
 
 // made ends the test if something could not be made.
@@ -137,9 +172,9 @@ func (a *Account) SetPolicy(t testing.TB, document string) {
 	}))
 }
 
-func (a *Account) queues(t testing.TB) {
+func (a *Account) queues(t testing.TB, queues ...Queue) {
 	t.Helper()
-	for _, q := range []Queue{AuditQueue, ReenableQueue, DeadLetters, TimerDeadLetter, AlertQueue} {
+	for _, q := range queues {
 		out := made[*sqs.CreateQueueOutput](t, "create queue")(a.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: new(string(q))}))
 		a.urls[q] = *out.QueueUrl
 	}
@@ -151,23 +186,13 @@ var wholeEvent = &eventbridgetypes.InputTransformer{
 	InputPathsMap: map[string]string{"id": "$.id"}, InputTemplate: new("<aws.events.event.json>"),
 }
 
-// rules sends the events of Cognito on the default bus to audit's queue, and
-// everything on the alert bus to on-call.
-func (a *Account) rules(t testing.TB) {
+// rule sends what the pattern matches on the bus to the queue.
+func (a *Account) rule(t testing.TB, name, bus, pattern string, to Queue) {
 	t.Helper()
-	made[*eventbridge.CreateEventBusOutput](t, "create bus")(a.Events.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: new(AlertBus)}))
-	for _, r := range []struct {
-		name, bus, pattern string
-		to                 Queue
-	}{
-		{"relatch", "default", `{"source":["aws.cognito-idp"],"detail-type":["AWS API Call via CloudTrail","AWS Service Event via CloudTrail"]}`, AuditQueue},
-		{"on-call", AlertBus, `{"source":["relatch"],"detail-type":["MFA Alert"]}`, AlertQueue},
-	} {
-		made[*eventbridge.PutRuleOutput](t, "put rule")(a.Events.PutRule(t.Context(), &eventbridge.PutRuleInput{Name: &r.name, EventBusName: &r.bus, EventPattern: &r.pattern}))
-		made[*eventbridge.PutTargetsOutput](t, "put target")(a.Events.PutTargets(t.Context(), &eventbridge.PutTargetsInput{
-			Rule: &r.name, EventBusName: &r.bus, Targets: []eventbridgetypes.Target{{Id: new("queue"), Arn: new(r.to.ARN()), InputTransformer: wholeEvent}},
-		}))
-	}
+	made[*eventbridge.PutRuleOutput](t, "put rule")(a.Events.PutRule(t.Context(), &eventbridge.PutRuleInput{Name: &name, EventBusName: &bus, EventPattern: &pattern}))
+	made[*eventbridge.PutTargetsOutput](t, "put target")(a.Events.PutTargets(t.Context(), &eventbridge.PutTargetsInput{
+		Rule: &name, EventBusName: &bus, Targets: []eventbridgetypes.Target{{Id: new("queue"), Arn: new(to.ARN()), InputTransformer: wholeEvent}},
+	}))
 }
 
 func (a *Account) pool(t testing.TB, name string, usernames ...cognitotypes.UsernameAttributeType) mfa.PoolID {
@@ -193,9 +218,7 @@ func (a *Account) pool(t testing.TB, name string, usernames ...cognitotypes.User
 
 // Environment is what the functions are told, and then what is given.
 func (a *Account) Environment(more ...string) []string {
-	return append([]string{
-		"AWS_REGION=" + mototest.Region, "AWS_ACCESS_KEY_ID=" + a.key, "AWS_SECRET_ACCESS_KEY=test",
-		"AWS_ENDPOINT_URL=" + *a.Moto.BaseEndpoint, "AWS_ENDPOINT_URL_DYNAMODB=" + a.dynamo,
+	return a.Here(append([]string{
 		"RELATCH_POOLS=" + string(a.Pool) + "," + string(a.EmailPool),
 		"RELATCH_OWN_ROLES=" + strings.Join([]string{AuditRole, ReenableRole, SweepRole}, ","),
 		"RELATCH_TABLE=" + Table, "RELATCH_ALERT_BUS=" + AlertBus,
@@ -203,6 +226,15 @@ func (a *Account) Environment(more ...string) []string {
 		"RELATCH_AUDIT_QUEUE_URL=" + a.urls[AuditQueue], "RELATCH_DEAD_LETTERS_URL=" + a.urls[DeadLetters],
 		"RELATCH_SCHEDULE_GROUP=" + ScheduleGroup, "RELATCH_SCHEDULE_ROLE=" + ScheduleRole, "RELATCH_SCHEDULE_DEAD_LETTERS=" + TimerDeadLetter.ARN(),
 		"RELATCH_POLICY_TABLE=" + PropertyTable, "RELATCH_QUOTA_SHARE=1",
+	}, more...)...)
+}
+
+// Here is what Lambda tells a function in this account, what moto makes
+// necessary, and then what is given.
+func (a *Account) Here(more ...string) []string {
+	return append([]string{
+		"AWS_REGION=" + mototest.Region, "AWS_ACCESS_KEY_ID=" + a.key, "AWS_SECRET_ACCESS_KEY=test",
+		"AWS_ENDPOINT_URL=" + *a.Moto.BaseEndpoint, "AWS_ENDPOINT_URL_DYNAMODB=" + a.dynamo,
 		"RELATCH_AUTH_FACTORS=off", // moto does not know AdminGetUserAuthFactors
 	}, more...)
 }
@@ -276,6 +308,18 @@ func (a *Account) Switch(t testing.TB, pool mfa.PoolID, sub mfa.Sub, on bool, fa
 	a.set(t, pool, a.names[sub], factors, on)
 }
 
+// Set makes the factors those that are switched on, of TOTP and SMS, and
+// preferred the preferred one, if it is not empty.
+func (a *Account) Set(t testing.TB, pool mfa.PoolID, sub mfa.Sub, factors []mfa.Factor, preferred mfa.Factor) {
+	t.Helper()
+	setting := func(f mfa.Factor) map[string]any {
+		return map[string]any{"Enabled": slices.Contains(factors, f), "PreferredMfa": preferred == f}
+	}
+	a.prefer(t, a.names[sub], map[string]any{
+		"UserPoolId": pool, "Username": a.names[sub], "SoftwareTokenMfaSettings": setting(mfa.TOTP), "SMSMfaSettings": setting(mfa.SMS),
+	})
+}
+
 // set asks in words of its own: the SDK leaves "Enabled" out when it is false,
 // and moto, unlike Cognito, then changes nothing.
 func (a *Account) set(t testing.TB, pool mfa.PoolID, name string, factors []mfa.Factor, on bool) {
@@ -292,6 +336,11 @@ func (a *Account) set(t testing.TB, pool mfa.PoolID, name string, factors []mfa.
 			t.Fatalf("moto has no factor %s", f)
 		}
 	}
+	a.prefer(t, name, body)
+}
+
+func (a *Account) prefer(t testing.TB, name string, body map[string]any) {
+	t.Helper()
 	raw, err := json.Marshal(body)
 	if err != nil {
 		t.Fatal(err)
@@ -316,7 +365,8 @@ func (a *Account) ask(ctx context.Context, target, body string) error {
 	}
 	defer out.Body.Close()
 	if out.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", target, out.Status)
+		why, _ := io.ReadAll(out.Body)
+		return fmt.Errorf("%s: %s: %s", target, out.Status, why)
 	}
 	return nil
 }

@@ -34,12 +34,13 @@ type UserWriter interface {
 	// not empty. ErrRefused means that the user himself must do something first,
 	// and that nothing was changed.
 	Enable(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, factors []mfa.Factor, preferred mfa.Factor) error
-	// SignOut ends the user's sessions. A user who is gone has none.
+	// SignOut ends the user's sessions. A user who is gone has none. ErrRefused
+	// means that it cannot be done in this pool.
 	SignOut(context.Context, mfa.PoolID, mfa.Sub) error
 }
 
-// ErrRefused is returned by UserWriter.Enable when Cognito says that a factor
-// cannot be switched on: no verified token, no phone number.
+// ErrRefused is returned by UserWriter when Cognito says that it cannot be done and
+// will not be by asking again: no verified token, no phone number, a replica.
 var ErrRefused = errors.New("refused by the user pool")
 
 // Ledger keeps the journals, the justifications and the counts.

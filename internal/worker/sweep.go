@@ -36,8 +36,8 @@ type Place struct {
 }
 
 // Sweep looks at whoever the ledger lists as open, those first that are due
-// first, then at every user with a required role, and at each pool once all its
-// users have been looked at. A pass that stopped is resumed by another one from
+// first, then at every user with a required role or in the posture, and at each
+// pool once all its users have been looked at. A pass that stopped is resumed by another one from
 // the Place that this one returns; what is open comes first in each. One user's
 // trouble does not keep the others from being looked at: errors are joined.
 func (w *Worker) Sweep(ctx context.Context, r Round) (Place, error) {
@@ -66,7 +66,8 @@ type pass struct {
 type sweptPool struct {
 	id      mfa.PoolID
 	swept   []mfa.Role // as its journal has it
-	listed  []mfa.Sub  // open when the pass began
+	listed  []mfa.Sub  // open when the pass began, but for the posture
+	posture []mfa.Sub  // open for the posture alone
 	visited map[mfa.Sub]bool
 	failed  bool // not everybody could be looked at
 }
@@ -87,7 +88,14 @@ func (p *pass) open(ctx context.Context, id mfa.PoolID) *sweptPool {
 		p.fail(ctx, pool, fmt.Errorf("load the journal of pool %s: %w", id, err))
 	}
 	pool.swept = standing.Swept
-	if pool.listed, err = p.listed(ctx, id, func(mfa.Standing) bool { return true }); err != nil {
+	pool.listed, err = p.listed(ctx, id, func(s mfa.Standing) bool {
+		if s.OnlyPosture() {
+			pool.posture = append(pool.posture, subOf(id, s))
+			return false
+		}
+		return true
+	})
+	if err != nil {
 		p.fail(ctx, pool, err)
 	}
 	return pool
@@ -173,9 +181,10 @@ func (p *pass) walk(ctx context.Context, pool *sweptPool) bool {
 	return ctx.Err() == nil
 }
 
-// members are the users with a required role, each once, sorted.
+// members are the users with a required role, and those in the posture, who may
+// have one no more: each once, sorted.
 func (p *pass) members(ctx context.Context, pool *sweptPool) []mfa.Sub {
-	var subs []mfa.Sub
+	subs := pool.posture
 	for _, role := range p.rules().RequiredRoles {
 		for sub, err := range p.Users.Members(ctx, pool.id, role) {
 			if err != nil {
@@ -197,10 +206,15 @@ func (w *Worker) listed(ctx context.Context, pool mfa.PoolID, wanted func(mfa.St
 			return subs, fmt.Errorf("list what is open in %s: %w", pool, err)
 		}
 		if wanted(s) {
-			subs = append(subs, mfa.Sub(strings.TrimPrefix(s.Journal, mfa.UserJournal(pool, ""))))
+			subs = append(subs, subOf(pool, s))
 		}
 	}
 	return subs, nil
+}
+
+// subOf is whose journal it is.
+func subOf(pool mfa.PoolID, s mfa.Standing) mfa.Sub {
+	return mfa.Sub(strings.TrimPrefix(s.Journal, mfa.UserJournal(pool, "")))
 }
 
 // Census is how many overrides have not ended.
@@ -236,6 +250,8 @@ type Bookmark struct {
 	Place Place `json:"place,omitzero"`
 	// Failed: an earlier pass of the round that stopped there had an error.
 	Failed bool `json:"failed,omitempty"`
-	// CompletedAt is when a round last came to its end without an error.
+	// BegunAt is when the very first round began, CompletedAt when one last came
+	// to its end without an error.
+	BegunAt     time.Time `json:"begun_at,omitzero"`
 	CompletedAt time.Time `json:"completed_at,omitzero"`
 }

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/stackflow/relatch/internal/alert"
@@ -25,7 +27,8 @@ type Worker struct {
 	// Now is the clock, in UTC.
 	Now func() time.Time
 	// Together runs calls that do not depend on each other, and returns when all
-	// have returned. It defaults to running one after the other until one fails.
+	// have returned. It defaults to running one after the other until one fails;
+	// the function of the same name runs them at once.
 	Together func(...func() error) error
 
 	policy *policy
@@ -145,14 +148,22 @@ func (s Seen) with(r mfa.Record, h Head) Seen {
 // locate finds the guarded pool that has the user, or had: a call that the
 // user's own token authorises does not name one, and may have been the last.
 func (w *Worker) locate(ctx context.Context, sub mfa.Sub) (mfa.PoolID, error) {
-	for _, pool := range w.House.Pools {
-		u, err := w.Users.User(ctx, pool, sub)
-		if err != nil {
-			return "", fmt.Errorf("look up the user in %s: %w", pool, err)
+	found := make([]bool, len(w.House.Pools))
+	calls := make([]func() error, len(w.House.Pools))
+	for i, pool := range w.House.Pools {
+		calls[i] = func() error {
+			u, err := w.Users.User(ctx, pool, sub)
+			if found[i] = u.Found; err != nil {
+				return fmt.Errorf("look up the user in %s: %w", pool, err)
+			}
+			return nil
 		}
-		if u.Found {
-			return pool, nil
-		}
+	}
+	if err := w.together(calls...); err != nil {
+		return "", err
+	}
+	if i := slices.Index(found, true); i >= 0 {
+		return w.House.Pools[i], nil
 	}
 	for _, pool := range w.House.Pools {
 		s, err := w.standing(ctx, mfa.UserJournal(pool, sub))
@@ -192,16 +203,13 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 	now := w.Now()
 	s := mfa.State{House: w.House}
 	told(&s)
-	load := func() error { return w.load(ctx, &s, c) }
 	ahead := w.mayAskAhead(c)
-	var err error
-	if ahead {
-		err = w.Together(append(w.sights(ctx, &s, c, now), load)...)
-	} else {
-		err = load()
-	}
+	err := w.load(ctx, &s, c, ahead, now)
 	if err != nil {
 		return Seen{}, err
+	}
+	if s.Standing.At.After(now.Add(-settled)) {
+		ahead = false
 	}
 	if in := s.Standing.Intention; in != nil {
 		switch {
@@ -268,16 +276,60 @@ func (w *Worker) together(calls ...func() error) error {
 	return nil
 }
 
+// Together runs the calls at once and returns when all have returned: their
+// errors, joined. A panic is an error of its call.
+func Together(calls ...func() error) error {
+	errs := make([]error, len(calls))
+	var all sync.WaitGroup
+	for i, call := range calls {
+		all.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					errs[i] = fmt.Errorf("panic: %v", p)
+				}
+			}()
+			errs[i] = call()
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// take takes the step, now.
+func (w *Worker) take(ctx context.Context, s Step) error {
+	s.Standing.At = w.Now().UTC().Truncate(time.Second)
+	return w.Ledger.Append(ctx, s)
+}
+
 // standing loads the standing of a journal, and nothing else.
 func (w *Worker) standing(ctx context.Context, journal string) (mfa.Standing, error) {
 	loaded, err := w.Ledger.Load(ctx, Query{Journal: journal})
 	return loaded.Standing, err
 }
 
-func (w *Worker) load(ctx context.Context, s *mfa.State, c mfa.Change) error {
-	loaded, err := w.Ledger.Load(ctx, Query{Journal: w.House.Journal(c), Key: c.Key, Count: c.CountKey()})
-	if err != nil {
-		return fmt.Errorf("load the journal: %w", err)
+// settled is how long a journal must have been left alone for a look that was
+// made while it was being loaded: longer than any look takes, with the difference
+// of clocks. Else the look may be older than what the journal says of it.
+const settled = time.Minute
+
+// load loads what the ledger knows, and looks ahead if it may.
+func (w *Worker) load(ctx context.Context, s *mfa.State, c mfa.Change, ahead bool, now time.Time) error {
+	var loaded Loaded
+	var loadErr, lookErr error
+	load := func() error {
+		loaded, loadErr = w.Ledger.Load(ctx, Query{Journal: w.House.Journal(c), Key: c.Key, Count: c.CountKey()})
+		return nil
+	}
+	calls := []func() error{load}
+	if ahead {
+		calls = append(w.sights(ctx, s, c, now), load)
+	}
+	lookErr = w.together(calls...)
+	switch {
+	case loadErr != nil:
+		return fmt.Errorf("load the journal: %w", loadErr)
+	case lookErr != nil && !loaded.Known: // a duplicate needs no look
+		return lookErr
 	}
 	s.Standing, s.Known, s.Counted = loaded.Standing, loaded.Known, loaded.Counted
 	s.Standing.Journal = w.House.Journal(c)
@@ -363,7 +415,7 @@ func (w *Worker) carry(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Dec
 		return seen(d).with(record, head), nil
 	}
 	step.Standing.Intention = &mfa.Intention{Record: record, Actions: d.Actions, Alerts: d.Alerts, LeasedUntil: now.Add(mfa.Lease)}
-	if err := w.Ledger.Append(ctx, step); err != nil {
+	if err := w.take(ctx, step); err != nil {
 		return Seen{}, fmt.Errorf("write the intention: %w", err)
 	}
 	d.Standing = step.Standing
@@ -411,7 +463,7 @@ func (w *Worker) confirm(ctx context.Context, step Step, r mfa.Record) (Head, er
 		step.Standing, step.Entry = standing, &entry
 		head = Head{Journal: entry.Journal, Number: entry.Number, Hash: entry.Hash}
 	}
-	if err := w.Ledger.Append(ctx, step); err != nil {
+	if err := w.take(ctx, step); err != nil {
 		return Head{}, fmt.Errorf("write the outcome: %w", err)
 	}
 	return head, nil
@@ -427,7 +479,7 @@ func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, 
 	again := *in
 	again.LeasedUntil = now.Add(mfa.Lease)
 	leased.Intention = &again
-	if err := w.Ledger.Append(ctx, Step{Standing: leased}); err != nil {
+	if err := w.take(ctx, Step{Standing: leased}); err != nil {
 		return Seen{}, fmt.Errorf("take over the intention: %w", err)
 	}
 	leased.Version++
@@ -514,7 +566,9 @@ func (w *Worker) act(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decis
 				after, err = w.Users.User(ctx, c.Pool, c.Sub)
 			}
 		case a.Do == mfa.SignOut:
-			err = w.Writer.SignOut(ctx, c.Pool, c.Sub)
+			if err = w.Writer.SignOut(ctx, c.Pool, c.Sub); errors.Is(err, ErrRefused) {
+				result, err = mfa.Refused, nil
+			}
 		}
 		if err != nil {
 			return nil, after, fmt.Errorf("%s: %w", a.Do, err)
@@ -554,7 +608,7 @@ func (w *Worker) send(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Deci
 	if len(d.Alerts) == 0 {
 		return nil
 	}
-	if err := w.Alerts.Send(ctx, alert.Compose(s, c, d, now)); err != nil {
+	if err := w.Alerts.Send(ctx, alert.Compose(s, c, w.rules(), now, d)); err != nil {
 		return fmt.Errorf("send alerts: %w", err)
 	}
 	return nil
