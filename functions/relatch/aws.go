@@ -37,6 +37,12 @@ type live struct {
 
 // add gives the command the flags.
 func (l *live) add(c *cobra.Command) {
+	l.reach(c)
+	c.Flags().StringVar(&l.output, "output", "text", "`text` or json")
+}
+
+// reach gives the command those flags that say where Relatch is.
+func (l *live) reach(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&l.profile, "profile", "", "the `PROFILE` of ~/.aws to use")
 	flags.StringVar(&l.region, "region", "", "the `REGION` that Relatch is in")
@@ -53,7 +59,19 @@ func (l *live) add(c *cobra.Command) {
 	} {
 		l.given[f.of] = flags.String(stack.Flags[f.of], "", f.usage)
 	}
-	flags.StringVar(&l.output, "output", "text", "`text` or json")
+}
+
+// either finds bad usage of a command that reads FILEs or else asks AWS.
+func (l *live) either(c *cobra.Command, paths []string) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	for _, flag := range []string{"profile", "region", "endpoint-url", "stack", "table", "pools", "url"} {
+		if c.Flags().Changed(flag) {
+			return fmt.Errorf("--%s: AWS is not asked when FILEs are given", flag)
+		}
+	}
+	return nil
 }
 
 // check finds bad usage of the flags.

@@ -111,7 +111,8 @@ func run(ctx context.Context, args []string, t terminal) int {
 	root.SetIn(t.in)
 	root.SetOut(t.out)
 	root.SetErr(t.err)
-	root.AddCommand(overrideCommand(t), justifyCommand(t), approveCommand(t), endCommand(t), replayCommand(t), reportCommand(t), verifyCommand(t))
+	root.AddCommand(overrideCommand(t), justifyCommand(t), approveCommand(t), endCommand(t))
+	root.AddCommand(statusCommand(t), doctorCommand(t), reportCommand(t), verifyCommand(t), replayCommand(t))
 	c, err := root.ExecuteContextC(ctx)
 	var (
 		code exit

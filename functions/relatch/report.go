@@ -10,13 +10,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/report"
+	"github.com/stackflow/relatch/internal/stack"
+	"github.com/stackflow/relatch/internal/story"
 )
 
 const reportHelp = `Tell of every override of a period, from the records that Relatch kept: whose
 MFA was off, who switched it off and whether that was justified, from when to
 when, how it ended and how late, and the sums.
+
+Without a FILE it is the ledger itself that is read, whole (dynamodb:Scan, Query
+and BatchGetItem), and users are named by Cognito (cognito-idp:AdminGetUser,
+AdminListGroupsForUser, ListUsers) with the roles that they hold now. Who may not
+ask Cognito has their subs.
 
 FILE has one JSON value per line, plain or gzip, and - is standard input:
 entries of the ledger, records, what relatch replay --format json prints, or
@@ -26,39 +34,45 @@ it: a report with gaps is no evidence.
 An override belongs to the period if it was open at any time of it. Times are
 RFC 3339 or YYYY-MM-DD, which is midnight UTC; --to itself is no longer part of
 it. --from YYYY-MM without --to is that month. Without both it is all of them.
-What is still open is so as of the last record.
+What is still open is so as of now or, of FILEs, of the last record.
 
-Records hold no names. --account FILE, an account.json as relatch replay reads
-it, says how users are called, which roles they hold, and how an override was
-justified.
+Records hold no names. For FILEs, --account FILE, an account.json as relatch
+replay reads it, says how users are called, which roles they hold, and how an
+override was justified.
 
 Output: text, a table of 120 columns; json, relatch.report/1; csv, a line for
 each override; html, one page with a timeline, to be read, printed and kept. It
 loads nothing.
 
-Exit status: 0 when the report is written; 2 for bad usage or input that cannot
-be read.`
+Exit status: 0 when the report is written; 2 for bad usage, or if the ledger or a
+FILE cannot be read.`
 
-const reportExamples = `  relatch report --from 2026-11 ledger.jsonl
+const reportExamples = `  relatch report --from 2026-11
+  relatch report --from 2026-11 --output html > november.html
+  relatch report --from 2026-11 --profile audit --stack relatch-prod
   relatch report --from 2026-11-01 --to 2026-11-16 --output csv ledger.jsonl.gz
-  relatch report --from 2026-11 --output html ledger.jsonl > november.html
   relatch replay --format json events/disable-by-console |
     relatch report --account events/disable-by-console/account.json -`
 
 type reportFlags struct {
-	from, to, output, account string
+	live
+	from, to, account string
 }
 
 func reportCommand(t terminal) *cobra.Command {
 	var f reportFlags
 	c := &cobra.Command{
-		Use:                   "report [--from TIME] [--to TIME] [--account FILE] [--output text|json|csv|html] FILE…",
+		Use:                   "report [--from TIME] [--to TIME] [--output text|json|csv|html] [[--account FILE] FILE…]",
 		Short:                 "Tell of every override of a period",
-		Long:                  reportHelp,
+		Long:                  reportHelp + "\n\n" + awsHelp,
 		Example:               reportExamples,
 		DisableFlagsInUseLine: true,
-		Args:                  someFile,
-		RunE:                  func(c *cobra.Command, paths []string) error { return f.run(c, t, t.files(paths)) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			if err := f.either(c, paths); err != nil {
+				return err
+			}
+			return f.run(c, t, paths)
+		},
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
@@ -66,17 +80,11 @@ func reportCommand(t terminal) *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "its end: a `TIME`, a day or a month, not part of it itself")
 	flags.StringVar(&f.account, "account", "", "names, roles and justifications (a `FILE` as for replay)")
 	flags.StringVar(&f.output, "output", "text", "`text`, json, csv or html")
+	f.reach(c)
 	return c
 }
 
-func someFile(_ *cobra.Command, paths []string) error {
-	if len(paths) == 0 {
-		return errors.New("no FILE given; - is standard input")
-	}
-	return nil
-}
-
-func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
+func (f *reportFlags) run(c *cobra.Command, t terminal, paths []string) error {
 	period, err := parsePeriod(f.from, f.to)
 	write, ok := map[string]func(*report.Report, io.Writer) error{
 		"text": (*report.Report).Text, "json": (*report.Report).JSON, "csv": (*report.Report).CSV, "html": (*report.Report).HTML,
@@ -85,13 +93,33 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
 		err = errors.Join(err, fmt.Errorf("--output: %q is none of text, json, csv and html", f.output))
 	}
 	facts, problem := readFacts(f.account)
-	if problem != nil {
+	switch {
+	case problem != nil:
 		err = errors.Join(err, fmt.Errorf("--account: %w", problem))
+	case f.account != "" && len(paths) == 0:
+		err = errors.Join(err, errors.New("--account: is for FILEs; - is standard input"))
 	}
 	if err != nil {
 		return err
 	}
-	var b report.Builder
+	var (
+		b    report.Builder
+		from source = t.files(paths)
+		asOf time.Time
+	)
+	if len(paths) == 0 {
+		p, err := f.open(c.Context(), t, stack.LedgerTable)
+		if err != nil {
+			return err
+		}
+		asOf = t.now()
+		from, facts = ledgerSource{c.Context(), p.Ledger, func(dynamo.Journal) {}}, &ledgerFacts{
+			users: p.finder().Users, ledger: p.Ledger, people: map[mfa.RecordUser]mfa.User{}, failed: map[mfa.PoolID]bool{},
+			trouble: func(err error) {
+				fmt.Fprintf(t.err, "relatch report: users are not named: %s\n", story.Clean(err.Error()))
+			},
+		}
+	}
 	for e, err := range from.Entries() {
 		if err != nil {
 			return err
@@ -109,7 +137,7 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, from source) error {
 		}
 		b.Add(ledger, r)
 	}
-	r, err := b.Report(c.Context(), period, time.Time{}, facts)
+	r, err := b.Report(c.Context(), period, asOf, facts)
 	if err != nil {
 		return err
 	}

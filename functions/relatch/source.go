@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/stackflow/relatch/internal/account"
+	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
@@ -20,6 +22,70 @@ type source interface {
 
 func (t terminal) files(paths []string) export.Files {
 	return export.Files{Paths: paths, Stdin: t.in}
+}
+
+// ledgerSource is the ledger itself.
+type ledgerSource struct {
+	ctx    context.Context
+	ledger *dynamo.Ledger
+	// each is told of every journal before its entries.
+	each func(dynamo.Journal)
+}
+
+func (l ledgerSource) Entries() iter.Seq2[mfa.Entry, error] {
+	return func(yield func(mfa.Entry, error) bool) {
+		for j, err := range l.ledger.Journals(l.ctx) {
+			if err != nil {
+				if !yield(mfa.Entry{}, err) {
+					return
+				}
+				continue
+			}
+			l.each(j)
+			for _, e := range j.Entries {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ledgerFacts are what Cognito and the ledger say besides the records. Where a user
+// cannot be looked up, trouble is told once and nobody of the pool has a name.
+type ledgerFacts struct {
+	users interface {
+		User(context.Context, mfa.PoolID, mfa.Sub) (mfa.User, error)
+	}
+	ledger  *dynamo.Ledger
+	people  map[mfa.RecordUser]mfa.User
+	failed  map[mfa.PoolID]bool
+	trouble func(error)
+}
+
+func (f *ledgerFacts) Person(ctx context.Context, u mfa.RecordUser) (mfa.User, error) {
+	if known, ok := f.people[u]; ok || f.failed[u.Pool] {
+		return known, nil
+	}
+	user, err := f.users.User(ctx, u.Pool, u.Sub)
+	if err != nil {
+		f.trouble(err)
+		f.failed[u.Pool] = true
+		user = mfa.User{}
+	}
+	f.people[u] = user
+	return user, nil
+}
+
+func (f *ledgerFacts) Justification(ctx context.Context, o report.Override) (*mfa.Justification, error) {
+	all, err := f.ledger.Justifications(ctx, o.User.Pool, o.User.Sub)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(all, func(j mfa.Justification) bool { return j.ID == o.JustificationID }); i >= 0 {
+		return &all[i], nil
+	}
+	return nil, nil //nolint:nilnil // not known, as report.Facts says
 }
 
 // accountFacts are what an account.json says besides the records.

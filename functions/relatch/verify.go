@@ -9,12 +9,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stackflow/relatch/internal/chain"
+	"github.com/stackflow/relatch/internal/dynamo"
+	"github.com/stackflow/relatch/internal/stack"
 	"github.com/stackflow/relatch/internal/story"
 )
 
 const verifyHelp = `Find out whether the ledger is whole. Each entry of a journal carries the hash
 of the one before: verify walks these chains and names the first entry of each
 journal that was edited, removed, repeated or put elsewhere.
+
+Without a FILE it is the ledger itself that is read, whole and strongly consistent
+(dynamodb:Scan, Query and BatchGetItem), also while it grows: each journal's
+chain has to end where its standing says.
 
 A chain does not tell that its last entries are missing, or that all of it was
 written anew. The functions therefore log the head of a journal with each record,
@@ -31,10 +37,12 @@ The file for --heads has the functions' log lines, or what CloudWatch Logs
 exports of them: lines with other text, with a time stamp in front, or wrapped
 as {"message":"…"}, are all right. Lines that are no head are passed over.
 
-Exit status: 0 when nothing was found; 1 when something was; 2 for bad usage or
-input that cannot be read, after the rest has been verified.`
+Exit status: 0 when nothing was found; 1 when something was; 2 for bad usage, or
+if AWS or a FILE cannot be read, after the rest has been verified.`
 
-const verifyExamples = `  aws dynamodb scan --table-name TABLE --filter-expression 'begins_with(sk, :entry)' \
+const verifyExamples = `  relatch verify
+  relatch verify --heads heads.jsonl --profile audit --stack relatch-prod
+  aws dynamodb scan --table-name TABLE --filter-expression 'begins_with(sk, :entry)' \
     --expression-attribute-values '{":entry":{"S":"entry/"}}' --output json |
     jq -c '.Items[] | map_values(.S // (.N | tonumber))' > ledger.jsonl
   relatch verify ledger.jsonl
@@ -44,25 +52,29 @@ const verifyExamples = `  aws dynamodb scan --table-name TABLE --filter-expressi
   relatch verify --output json ledger.jsonl | jq -r '.findings[].journal'`
 
 type verifyFlags struct {
-	heads  []string
-	output string
+	live
+	heads []string
 }
 
 func verifyCommand(t terminal) *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
-		Use:                   "verify [--heads FILE]… [--output text|json] FILE…",
+		Use:                   "verify [--heads FILE]… [--output text|json] [FILE…]",
 		Short:                 "Find out whether the ledger is whole",
-		Long:                  verifyHelp,
+		Long:                  verifyHelp + "\n\n" + awsHelp,
 		Example:               verifyExamples,
 		DisableFlagsInUseLine: true,
-		Args:                  someFile,
-		RunE:                  func(_ *cobra.Command, paths []string) error { return f.run(t, t.files(paths)) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			if err := f.either(c, paths); err != nil {
+				return err
+			}
+			return f.run(c, t, paths)
+		},
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
 	flags.StringArrayVar(&f.heads, "heads", nil, "the heads that the functions logged (a `FILE`; may be repeated)")
-	flags.StringVar(&f.output, "output", "text", "`text` or json")
+	f.add(c)
 	return c
 }
 
@@ -75,13 +87,23 @@ type verified struct {
 	Findings []chain.Finding `json:"findings"`
 }
 
-func (f *verifyFlags) run(t terminal, from source) error {
-	if f.output != "text" && f.output != "json" {
-		return fmt.Errorf("--output: %q is neither text nor json", f.output)
+func (f *verifyFlags) run(c *cobra.Command, t terminal, paths []string) error {
+	if err := f.check(); err != nil {
+		return err
 	}
 	var w chain.Walk
 	if err := f.logged(t, &w); err != nil {
 		return err
+	}
+	var from source = t.files(paths)
+	if len(paths) == 0 {
+		p, err := f.open(c.Context(), t, stack.LedgerTable)
+		if err != nil {
+			return err
+		}
+		from = ledgerSource{c.Context(), p.Ledger, func(j dynamo.Journal) {
+			w.Standing(chain.Head{Journal: j.Name, Number: j.Standing.Entries, Hash: j.Standing.Head})
+		}}
 	}
 	unreadable := false
 	for e, err := range from.Entries() {
@@ -99,7 +121,16 @@ func (f *verifyFlags) run(t terminal, from source) error {
 		return errors.New("there is no entry to verify")
 	}
 	found := verified{"relatch.verify/1", w.Journals(), w.Entries, w.Heads, w.End()}
-	if err := f.write(t, found); err != nil {
+	whole := "whole"
+	switch {
+	case unreadable:
+		whole = "no other finding, but not everything could be read"
+	case w.Heads == 0 && len(paths) == 0:
+		whole = "whole, as far as the ledger tells; without --heads, a journal that was removed or written anew with its standing is not found"
+	case w.Heads == 0:
+		whole = "whole, as far as chains tell; without --heads, entries missing at the end of a journal are not found"
+	}
+	if err := f.write(t, found, whole); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	switch {
@@ -130,7 +161,8 @@ func (f *verifyFlags) logged(t terminal, w *chain.Walk) error {
 	return nil
 }
 
-func (f *verifyFlags) write(t terminal, v verified) error {
+// write writes what was found; whole is what is said when that is nothing.
+func (f *verifyFlags) write(t terminal, v verified, whole string) error {
 	out := bufio.NewWriter(t.out)
 	if f.output == "json" {
 		if v.Findings == nil {
@@ -144,13 +176,9 @@ func (f *verifyFlags) write(t terminal, v verified) error {
 		fmt.Fprintf(out, "%s  %s: %s\n", found.Kind, story.Clean(found.Journal), found.What)
 	}
 	fmt.Fprintf(out, "%d entries of %d journals verified, %d heads compared: ", v.Entries, v.Journals, v.Heads)
-	switch {
-	case len(v.Findings) > 0:
-		fmt.Fprintf(out, "%d findings\n", len(v.Findings))
-	case v.Heads == 0:
-		fmt.Fprintln(out, "whole, as far as chains tell; without --heads, entries missing at the end of a journal are not found")
-	default:
-		fmt.Fprintln(out, "whole")
+	if n := len(v.Findings); n > 0 {
+		whole = fmt.Sprintf("%d findings", n)
 	}
+	fmt.Fprintln(out, whole)
 	return out.Flush()
 }

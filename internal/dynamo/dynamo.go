@@ -36,6 +36,7 @@ type Client interface {
 	BatchGetItem(context.Context, *dynamodb.BatchGetItemInput, ...func(*dynamodb.Options)) (*dynamodb.BatchGetItemOutput, error)
 	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
 	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
 	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
 }
 
@@ -307,6 +308,18 @@ func (l *Ledger) justifications(ctx context.Context, journal string) ([]mfa.Just
 // The whole list is taken before the first standing is yielded: whoever lists
 // also appends, which moves what is listed.
 func (l *Ledger) Open(ctx context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standing, error] {
+	return l.indexed(ctx, string(pool), (*mfa.Standing).Open)
+}
+
+// Incidents yields the standings with open incidents that Open does not yield: of
+// pools, of the policy, of the guard, and of users whose override has ended. They
+// are read as Open reads.
+func (l *Ledger) Incidents(ctx context.Context) iter.Seq2[mfa.Standing, error] {
+	return l.indexed(ctx, house, func(s *mfa.Standing) bool { return len(s.Incidents) > 0 })
+}
+
+// indexed yields the standings in a partition of the index that are wanted now.
+func (l *Ledger) indexed(ctx context.Context, pool string, wanted func(*mfa.Standing) bool) iter.Seq2[mfa.Standing, error] {
 	return func(yield func(mfa.Standing, error) bool) {
 		keys, err := l.listed(ctx, pool)
 		if err != nil {
@@ -320,7 +333,7 @@ func (l *Ledger) Open(ctx context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standi
 				return
 			}
 			for _, key := range batch {
-				if s, ok := standings[key.text(attrPK)]; ok && s.Open() && !yield(s, nil) {
+				if s, ok := standings[key.text(attrPK)]; ok && wanted(&s) && !yield(s, nil) {
 					return
 				}
 			}
@@ -329,13 +342,13 @@ func (l *Ledger) Open(ctx context.Context, pool mfa.PoolID) iter.Seq2[mfa.Standi
 }
 
 // listed returns the keys of the standings in the index, each once.
-func (l *Ledger) listed(ctx context.Context, pool mfa.PoolID) ([]item, error) {
+func (l *Ledger) listed(ctx context.Context, pool string) ([]item, error) {
 	var keys []item
 	seen := map[string]bool{}
 	for it, err := range l.query(ctx, &dynamodb.QueryInput{
 		TableName: &l.table, IndexName: aws.String(Index), KeyConditionExpression: aws.String("#pool = :pool"),
 		ExpressionAttributeNames:  map[string]string{"#pool": attrPool},
-		ExpressionAttributeValues: item{":pool": text(short(string(pool)))},
+		ExpressionAttributeValues: item{":pool": text(short(pool))},
 	}) {
 		if err != nil {
 			return nil, err

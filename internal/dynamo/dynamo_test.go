@@ -235,7 +235,7 @@ func TestAnIndexThatLagsBehindMisleadsNobody(t *testing.T) {
 		t.Errorf("listed are %v", got)
 	}
 	// The index itself holds only what is open.
-	if keys, err := New(client, testTable).listed(t.Context(), pool); err != nil || len(keys) != 1 {
+	if keys, err := New(client, testTable).listed(t.Context(), string(pool)); err != nil || len(keys) != 1 {
 		t.Errorf("the index has %v, %v", keys, err)
 	}
 }

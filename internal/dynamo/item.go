@@ -18,7 +18,7 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
-// Index is the sparse index of what is open: an item is in it while it has both
+// Index is the sparse index of what is open and of other incidents: an item is in it while it has both
 // attributes.
 const Index = "open"
 
@@ -28,8 +28,8 @@ const (
 	attrSK            = "sk"
 	attrVersion       = "version"
 	attrStanding      = "standing" // as JSON
-	attrPool          = "pool"     // only while the standing is open
-	attrDue           = "due"      // only while the standing is open
+	attrPool          = "pool"     // only while the standing is listed
+	attrDue           = "due"      // only while the standing is listed
 	attrJournal       = "journal"
 	attrNumber        = "number"
 	attrPrev          = "prev"
@@ -47,6 +47,7 @@ const (
 	skCount             = "count"
 	skUse               = "use"
 	prefixEntry         = "entry/"
+	prefixLong          = "long/" // of the key of a name that is hashed
 	prefixJustification = "justification/"
 	suffixApproval      = "/approval" // after the sort key of the justification
 )
@@ -87,7 +88,7 @@ func short(name string) string {
 	if len(name) <= maxName {
 		return name
 	}
-	return "long/" + sum(name)
+	return prefixLong + sum(name)
 }
 
 func causeKey(key string) string {
@@ -167,17 +168,28 @@ func standingItem(s mfa.Standing) (item, error) {
 	}
 	it := itemKey(s.Journal, skStanding)
 	it[attrVersion], it[attrStanding] = number(s.Version), text(string(raw))
-	if pool, ok := poolOf(s.Journal); ok && s.Open() {
+	pool, user := poolOf(s.Journal)
+	if !s.Open() {
+		pool = house
+	}
+	if user && s.Open() || len(s.Incidents) > 0 {
 		it[attrPool], it[attrDue] = text(short(pool)), text(due(s)+"/"+short(s.Journal))
 	}
 	return it.fits("standing")
 }
 
-// poolOf returns the pool of a user's journal.
-func poolOf(journal string) (string, bool) {
+// house stands in the index for the pool of what has incidents that no sweep
+// looks at: the journals of pools, of the policy and of the guard, and of users
+// with nothing else open. A pool's id has an underscore.
+const house = "house"
+
+// poolOf returns the pool of a user's journal, or house of another one.
+func poolOf(journal string) (pool string, user bool) {
 	rest, ok := strings.CutPrefix(journal, "user/")
-	pool, _, _ := strings.Cut(rest, "/")
-	return pool, ok && pool != ""
+	if pool, _, _ = strings.Cut(rest, "/"); !ok || pool == "" {
+		return house, false
+	}
+	return pool, true
 }
 
 // due is when the standing is due, as text in the order of time. What has no
@@ -198,13 +210,16 @@ func (it item) standing() (mfa.Standing, error) {
 	return s, nil
 }
 
+// entryKey sorts as the numbers do.
+func entryKey(n int) string { return fmt.Sprintf("%s%010d", prefixEntry, n) }
+
 func entryItem(e mfa.Entry) (item, error) {
 	// As text an administrator can read it. Only text comes back as the very
 	// bytes; a record is JSON, which is text.
 	if !utf8.Valid(e.Record) {
 		return nil, errors.New("the entry's record is not text")
 	}
-	it := itemKey(e.Journal, fmt.Sprintf("%s%010d", prefixEntry, e.Number))
+	it := itemKey(e.Journal, entryKey(e.Number))
 	it[attrJournal], it[attrNumber] = text(e.Journal), number(e.Number)
 	it[attrPrev], it[attrHash], it[attrRecord] = text(e.Prev), text(e.Hash), text(string(e.Record))
 	return it.fits("entry")

@@ -194,7 +194,7 @@ func (l *look) readPolicy(r Reading) Decision {
 		if in != nil && in.Kind == PolicyInvalid {
 			l.resolve(PolicyJournal)
 		}
-		if weaker := r.Policy.weaker(r.Last); r.Last.Valid() && len(weaker) > 0 {
+		if weaker := r.Policy.Weaker(r.Last); r.Last.Valid() && len(weaker) > 0 {
 			d.Problem = strings.Join(weaker, "; ")
 			l.raise(PolicyWeakened, Critical, PolicyJournal)
 		}

@@ -450,7 +450,7 @@ func (l *look) swapped(i int) Decision {
 		l.alerts = append(l.alerts, Alert{Kind: FactorSwapped, Severity: Info, State: StateNoted})
 	}
 	d := l.decision(Closes, ProtectedAgain)
-	d.Override = &RecordOverride{ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Justification: "unjustified", Closed: end}
+	d.Override = &RecordOverride{ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Justification: "unjustified", JustificationID: o.Justification, Closed: end}
 	if o.Justification != "" {
 		d.Override.Justification = "justified"
 	}
@@ -462,6 +462,6 @@ func overrideIncident(id string) string { return "override/" + id }
 func shown(o *Override, end End) *RecordOverride {
 	return &RecordOverride{
 		ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Factors: o.Taken,
-		Justification: o.Match.String(), Failed: o.Match.Failed, Why: o.Match.Why, Closed: end,
+		Justification: o.Match.String(), JustificationID: o.Match.ID, Failed: o.Match.Failed, Why: o.Match.Why, Closed: end,
 	}
 }

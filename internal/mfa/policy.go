@@ -315,8 +315,8 @@ func (p Policy) Valid() bool { return p.Revision != "" }
 // Requires returns those of the roles that require MFA.
 func (p Policy) Requires(roles []Role) []Role { return Both(roles, p.RequiredRoles) }
 
-// weaker names what the policy p demands less of than old did.
-func (p Policy) weaker(old Policy) []string {
+// Weaker names what the policy p demands less of than old did.
+func (p Policy) Weaker(old Policy) []string {
 	var out []string
 	for _, role := range Without(old.RequiredRoles, p.RequiredRoles) {
 		out = append(out, fmt.Sprintf("%s no longer requires MFA", role))

@@ -156,7 +156,7 @@ func TestAPolicyIsWeakerThatAsksForLess(t *testing.T) {
 		}},
 		{"stronger", `{"mfa_enforcement":{"required_roles":["a","b","c"],"grace_period_days":0},"override":{"max_hours":1}}`, nil},
 	} {
-		if diff := cmp.Diff(c.want, parsed(t, c.raw).weaker(old)); diff != "" {
+		if diff := cmp.Diff(c.want, parsed(t, c.raw).Weaker(old)); diff != "" {
 			t.Errorf("%s: -want +got\n%s", c.name, diff)
 		}
 	}

@@ -214,6 +214,9 @@ type RecordOverride struct {
 	Deadline      time.Time `json:"deadline"`
 	Factors       []Factor  `json:"factors,omitempty"`
 	Justification string    `json:"justification"`
+	// JustificationID names the one that counted, or else the one that failed
+	// the fewest rules, if there was one.
+	JustificationID string `json:"justification_id,omitempty"`
 	// Failed are the rules of justification that are not met, and Why says each
 	// of them in words.
 	Failed []Rule   `json:"failed_rules,omitempty"`

@@ -45,7 +45,8 @@ func TestARecordIsWrittenAsTheContractSays(t *testing.T) {
   "factors": [
    "totp"
   ],
-  "justification": "justified"
+  "justification": "justified",
+  "justification_id": "J-1"
  },
  "actions": [
   {

@@ -97,17 +97,20 @@ type Override struct {
 	Repeated    int   `json:"repeated,omitempty"` // how often MFA was switched off again
 	Justified   bool  `json:"justified"`
 	// Failed are the rules that are not met, and Why the same in words.
-	Failed        []mfa.Rule         `json:"failed_rules,omitempty"`
-	Why           []string           `json:"why,omitempty"`
-	Justification *mfa.Justification `json:"justification,omitempty"`
+	Failed []mfa.Rule `json:"failed_rules,omitempty"`
+	Why    []string   `json:"why,omitempty"`
+	// JustificationID names the justification that counted, or else the one
+	// that failed the fewest rules.
+	JustificationID string             `json:"justification_id,omitempty"`
+	Justification   *mfa.Justification `json:"justification,omitempty"`
 }
 
 // Facts are what records do not hold: attributes of users, and what people wrote.
 type Facts interface {
 	// Person names the user and the roles; an unknown user is the zero User.
 	Person(context.Context, mfa.RecordUser) (mfa.User, error)
-	// Justification is the one that an override counted that was justified; nil
-	// if it is not known.
+	// Justification is the one that the override's JustificationID names; nil if
+	// it is not known.
 	Justification(context.Context, Override) (*mfa.Justification, error)
 }
 
@@ -171,7 +174,7 @@ func (o *override) state(r mfa.Record) {
 	o.saidAt, o.OpenedAt, o.Deadline = r.At, r.Override.OpenedAt, r.Override.Deadline
 	o.Justified = r.Override.Justification == "justified"
 	if !corrects {
-		o.Factors, o.Failed, o.Why = r.Override.Factors, r.Override.Failed, r.Override.Why
+		o.Factors, o.Failed, o.Why, o.JustificationID = r.Override.Factors, r.Override.Failed, r.Override.Why, r.Override.JustificationID
 	}
 }
 
@@ -258,7 +261,7 @@ func (o *override) told(ctx context.Context, asOf time.Time, facts Facts) (Overr
 		return Override{}, fmt.Errorf("name the user of %s: %w", t.ID, err)
 	}
 	t.Username, t.Roles = person.Username, person.Roles
-	if t.Justified {
+	if t.Justified || t.JustificationID != "" {
 		if t.Justification, err = facts.Justification(ctx, t); err != nil {
 			return Override{}, fmt.Errorf("find the justification of %s: %w", t.ID, err)
 		}

@@ -45,8 +45,12 @@ func newRow(o *Override) row {
 		r.Late = length(o.LateSeconds)
 	}
 	if j := o.Justification; j != nil {
-		r.Because = j.Reason
 		r.Proof = strings.Join(present(j.Ticket, cause(j.Cause), "by "+alert.Who(mfa.Actor{ARN: j.Author}), approved(j)), ", ")
+		if o.Justified {
+			r.Because = j.Reason
+		} else {
+			r.Proof = "claimed: " + j.Reason + "; " + r.Proof
+		}
 	}
 	for _, text := range []*string{&r.User, &r.By, &r.Roles, &r.Because, &r.Proof} {
 		*text = strings.Join(strings.Fields(story.Clean(*text)), " ")

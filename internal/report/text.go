@@ -38,7 +38,7 @@ func (r *Report) Text(out io.Writer) error {
 			why += " (" + o.Proof + ")"
 		}
 		for _, text := range []string{strings.Join(about, "; "), why} {
-			for _, line := range wrap(text, textWidth-textIndent) {
+			for _, line := range Wrap(text, textWidth-textIndent) {
 				fmt.Fprintf(w, "%*s%s\n", textIndent, "", line)
 			}
 		}
@@ -63,9 +63,9 @@ func cut(text string, n int) string {
 	return string([]rune(text)[:n-3]) + "..."
 }
 
-// wrap breaks a text into lines of at most n characters, at white space where
+// Wrap breaks a text into lines of at most n characters, at white space where
 // there is some.
-func wrap(text string, n int) []string {
+func Wrap(text string, n int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {

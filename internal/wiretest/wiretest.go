@@ -371,6 +371,24 @@ func (a *Account) ask(ctx context.Context, target, body string) error {
 	return nil
 }
 
+// Bucket makes an S3 bucket.
+func (a *Account) Bucket(t testing.TB, name string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, *a.Moto.BaseEndpoint+"/"+name, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0")
+	out, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Body.Close()
+	if out.StatusCode != http.StatusOK {
+		t.Fatalf("create bucket %s: %s", name, out.Status)
+	}
+}
+
 // Factors are those switched on, as Cognito names them.
 func (a *Account) Factors(t testing.TB, pool mfa.PoolID, sub mfa.Sub) []string {
 	t.Helper()

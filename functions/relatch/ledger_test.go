@@ -1,0 +1,506 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	trailtypes "github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	cognitotypes "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/stackflow/relatch/internal/alert"
+	"github.com/stackflow/relatch/internal/checkup"
+	"github.com/stackflow/relatch/internal/cloud"
+	"github.com/stackflow/relatch/internal/config"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/mototest"
+	"github.com/stackflow/relatch/internal/replay"
+	"github.com/stackflow/relatch/internal/report"
+	"github.com/stackflow/relatch/internal/status"
+	"github.com/stackflow/relatch/internal/wiretest"
+	"github.com/stackflow/relatch/internal/worker"
+)
+
+// observed is Relatch in an account, with the functions' worker in this process
+// and a clock that the test sets.
+type observed struct {
+	*wiretest.Account
+	*cloud.Cloud
+	worker *worker.Worker
+	now    time.Time
+}
+
+const ops7 = "arn:aws:sts::123456789012:assumed-role/SupportAdmin/ops-7"
+
+func observe(t *testing.T) *observed {
+	t.Helper()
+	d := &observed{Account: wiretest.Open(t), now: time.Date(2026, 11, 23, 3, 12, 4, 0, time.UTC)}
+	env := append(d.Environment(), "RELATCH_RULE=relatch", "RELATCH_AUDIT_QUEUE_URL="+d.URL(wiretest.AuditQueue))
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		t.Setenv(name, value)
+	}
+	t.Setenv("AWS_CONFIG_FILE", t.TempDir()+"/none")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", t.TempDir()+"/none")
+	settings, err := config.Read(d.Environment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := cloud.Load(os.Getenv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := func() time.Time { return d.now }
+	d.Cloud = cloud.Open(a, settings, clock)
+	d.worker = worker.New(settings.House(), d.Ports, clock)
+	return d
+}
+
+// run runs the command as a person does.
+func (d *observed) run(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	code = run(t.Context(), args, terminal{
+		in: strings.NewReader(""), out: &out, err: &errs, getenv: os.Getenv, wait: wait,
+		now: func() time.Time { return d.now },
+	})
+	return code, out.String(), errs.String()
+}
+
+func (d *observed) look(t *testing.T, c mfa.Change) {
+	t.Helper()
+	if _, err := d.worker.Look(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disable switches TOTP off, as the administrator ops-7 does, and has it looked at.
+func (d *observed) disable(t *testing.T, pool mfa.PoolID, sub mfa.Sub, event string) {
+	t.Helper()
+	d.Switch(t, pool, sub, false, mfa.TOTP)
+	d.look(t, mfa.Change{
+		Key: event, EventID: event, Kind: mfa.FactorsChanged, EventName: "AdminSetUserMFAPreference", At: d.now, Pool: pool, Sub: sub,
+		Off: []mfa.Factor{mfa.TOTP}, Actor: mfa.Actor{ARN: ops7, Type: mfa.Admin}, Source: "198.51.100.7",
+	})
+}
+
+func (d *observed) sweep(t *testing.T) {
+	t.Helper()
+	if _, err := d.worker.Sweep(t.Context(), worker.Round{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ledger.KeepBookmark(t.Context(), worker.Bookmark{CompletedAt: d.now}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (d *observed) statusOf(t *testing.T, args ...string) (int, status.Status) {
+	t.Helper()
+	code, out, errs := d.run(t, append([]string{"status", "--output", "json"}, args...)...)
+	var s status.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		t.Fatalf("exit status %d: %v\n%s%s", code, err, out, errs)
+	}
+	return code, s
+}
+
+func TestStatusOverTheWire(t *testing.T) {
+	d := observe(t)
+	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	lost := d.Add(t, wiretest.Person{Pool: d.EmailPool, Name: "lee@example.com", Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	d.now = d.now.Add(-10 * time.Minute)
+	code, s := d.statusOf(t)
+	if diff := cmp.Diff([]string{"no sweep has ever been completed"}, s.Wrong); code != 1 || diff != "" {
+		t.Errorf("before the first sweep: exit status %d, -want +got\n%s", code, diff)
+	}
+	d.sweep(t)
+	if code, s = d.statusOf(t); code != 0 || len(s.Wrong) > 0 || len(s.Overrides) > 0 {
+		t.Errorf("all well: exit status %d, %+v", code, s)
+	}
+	if _, err := d.Ledger.Justify(t.Context(), d.EmailPool, lost, mfa.Justification{
+		ID: "J-LOST", Reason: "Left the phone in a taxi in Lyon", Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: ops7, At: d.now,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	d.now = d.now.Add(10 * time.Minute)
+	d.disable(t, d.Pool, maria, "e-1")
+	d.disable(t, d.EmailPool, lost, "e-2")
+	d.now = d.now.Add(20 * time.Minute)
+	code, s = d.statusOf(t)
+	if code != 1 || len(s.Overrides) != 2 || s.Mode != "unknown" || s.Sweep.TooOld {
+		t.Fatalf("exit status %d, %+v", code, s)
+	}
+	by := map[mfa.Sub]status.Override{}
+	for _, o := range s.Overrides {
+		by[o.Sub] = o
+	}
+	if o := by[maria]; o.Username != "maria" || !o.Required || o.Justified || o.SecondsLeft != 86400-1200 || o.Severity != mfa.Critical || !cmp.Equal(o.Failed, []mfa.Rule{mfa.RuleMissing}) {
+		t.Errorf("maria: %+v", o)
+	}
+	if o := by[lost]; !o.Justified || o.Justification == nil || o.Justification.Ticket != "CHG0012345" || !strings.Contains(o.Then, "locked out") {
+		t.Errorf("lee: %+v", o)
+	}
+	_, text, _ := d.run(t, "status")
+	for _, line := range strings.Split(text, "\n") {
+		if len([]rune(line)) > 100 {
+			t.Errorf("%d columns: %s", len([]rune(line)), line)
+		}
+	}
+	t.Logf("\n%s", text)
+	if code, s = d.statusOf(t, "lee@example.com"); code != 0 || len(s.Overrides) != 1 || s.Asked == nil || s.Asked.Username != "lee@example.com" {
+		t.Errorf("of one user: exit status %d, %+v", code, s)
+	}
+	if code, s = d.statusOf(t, by[maria].ID); code != 1 || len(s.Overrides) != 1 || s.Overrides[0].Sub != maria {
+		t.Errorf("of one override: exit status %d, %+v", code, s)
+	}
+	if code, _, errs := d.run(t, "status", "nobody"); code != 2 || !strings.Contains(errs, "no user has the username") {
+		t.Errorf("of nobody: exit status %d, %s", code, errs)
+	}
+}
+
+// keep appends the record to the journal of its user, named for the scenario.
+func (d *observed) keep(t *testing.T, scenario string, r mfa.Record) mfa.Record {
+	t.Helper()
+	if r.User == nil {
+		return r
+	}
+	u := *r.User
+	u.Sub += mfa.Sub("-" + scenario)
+	r.User = &u
+	if r.Override != nil {
+		o := *r.Override
+		o.ID += "-" + scenario
+		r.Override = &o
+	}
+	loaded, err := d.Ledger.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(u.Pool, u.Sub)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, entry := loaded.Standing.Append(r)
+	if err := d.Ledger.Append(t.Context(), worker.Step{Standing: next, Entry: &entry}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestReportAndVerifyReadTheLedger(t *testing.T) {
+	d := observe(t)
+	scenarios, err := (&replay.Loader{}).Load([]string{"../../events"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b report.Builder
+	for _, s := range scenarios {
+		if strings.HasPrefix(s.Name, "mass-") {
+			continue // hundreds of users
+		}
+		result, err := replay.Run(t.Context(), s, replay.Options{Start: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range result.Records {
+			b.Add("", d.keep(t, s.Name, r))
+		}
+	}
+	d.now = time.Date(2026, 12, 2, 0, 0, 0, 0, time.UTC)
+	month := report.Period{From: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)}
+	want, err := b.Report(t.Context(), month, d.now, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs := d.run(t, "report", "--from", "2026-11", "--output", "json")
+	var got report.Report
+	if err := json.Unmarshal([]byte(out), &got); err != nil {
+		t.Fatalf("exit status %d: %v; %s", code, err, errs)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || code != 0 || len(got.All) < 50 {
+		t.Errorf("%d overrides; -records +report\n%s", len(got.All), diff)
+	}
+	if !strings.Contains(errs, "users are not named") { // moto has no such pools
+		t.Errorf("standard error: %q", errs)
+	}
+
+	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	if _, err := d.Ledger.Justify(t.Context(), d.Pool, maria, mfa.Justification{ID: "J-1", Reason: "Left the phone in a taxi in Lyon", Ticket: "CHG0012345", Author: ops7, At: d.now}); err != nil {
+		t.Fatal(err)
+	}
+	d.disable(t, d.Pool, maria, "e-1")
+	d.now = d.now.Add(time.Hour)
+	code, out, errs = d.run(t, "report", "--from", "2026-12")
+	for _, text := range []string{"maria", "itsm_manager", "1 h so far", "Left the phone in a taxi in Lyon", "CHG0012345, by SupportAdmin/ops-7"} {
+		if !strings.Contains(out, text) {
+			t.Errorf("exit status %d, the report lacks %q:\n%s%s", code, text, out, errs)
+		}
+	}
+
+	if code, out, errs = d.run(t, "verify"); code != 0 || !strings.Contains(out, "whole, as far as the ledger tells") {
+		t.Errorf("exit status %d: %s%s", code, out, errs)
+	}
+	journal := mfa.UserJournal(d.Pool, maria)
+	key := map[string]types.AttributeValue{
+		"pk": &types.AttributeValueMemberS{Value: journal}, "sk": &types.AttributeValueMemberS{Value: "entry/0000000001"},
+	}
+	if _, err := d.DynamoDB.DeleteItem(t.Context(), &dynamodb.DeleteItemInput{TableName: new(wiretest.Table), Key: key}); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errs = d.run(t, "verify")
+	if want := "truncated  " + journal + ": the standing counts 1 entries, but the journal ends with entry 0\n"; code != 1 || !strings.HasPrefix(out, want) {
+		t.Errorf("exit status %d: %s%s", code, out, errs)
+	}
+	if code, _, errs = d.run(t, "verify", "--table", "nowhere"); code != 2 || !strings.Contains(errs, "read the ledger") {
+		t.Errorf("no such table: exit status %d: %s", code, errs)
+	}
+}
+
+func (d *observed) doctor(t *testing.T, args ...string) (int, map[string][]checkup.Finding) {
+	t.Helper()
+	code, out, errs := d.run(t, append([]string{"doctor", "--output", "json"}, args...)...)
+	var seen examined
+	if err := json.Unmarshal([]byte(out), &seen); err != nil {
+		t.Fatalf("exit status %d: %v\n%s%s", code, err, out, errs)
+	}
+	by := map[string][]checkup.Finding{}
+	for _, f := range seen.Findings {
+		if f.State != checkup.OK {
+			by[f.Check] = append(by[f.Check], f)
+		}
+	}
+	return code, by
+}
+
+// states are those of the findings that are not ok.
+func states(by map[string][]checkup.Finding) map[string][]checkup.State {
+	out := map[string][]checkup.State{}
+	for name, all := range by {
+		for _, f := range all {
+			out[name] = append(out[name], f.State)
+		}
+	}
+	return out
+}
+
+func TestDoctorOverTheWire(t *testing.T) {
+	d := observe(t)
+	maria := d.Add(t, wiretest.Person{Pool: d.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
+	d.sweep(t)
+	d.disable(t, d.Pool, maria, "e-1")
+	d.Take(t, wiretest.ReenableQueue)
+	t.Setenv("RELATCH_MODE", "enforce")
+	t.Setenv("AWS_MAX_ATTEMPTS", "1") // what moto does not know it would not know the next time
+	trails := cloudtrail.NewFromConfig(d.Moto)
+	d.Bucket(t, "trail")
+	do := func(_ any, err error) {
+		t.Helper()
+		if err != nil && !mototest.Lost(err) {
+			t.Fatal(err)
+		}
+	}
+	do(trails.CreateTrail(t.Context(), &cloudtrail.CreateTrailInput{Name: new("calls"), S3BucketName: new("trail")}))
+	do(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: new("calls")}))
+	selects := func(management bool) { // as AWS does of itself with a new trail, and moto does not
+		do(trails.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{
+			TrailName: new("calls"), EventSelectors: []trailtypes.EventSelector{{IncludeManagementEvents: &management, ReadWriteType: trailtypes.ReadWriteTypeAll}},
+		}))
+	}
+	selects(true)
+	do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(true)}))
+	// What these servers do not know: the sandbox, the factors, and of the pool without users; backups.
+	const w, f = checkup.Warning, checkup.Failed
+	type seen = map[string][]checkup.State
+	unknown := seen{"sms": {w}, "factors": {w, w}, "backups": {w}}
+	if code, by := d.doctor(t); code != 0 || !cmp.Equal(unknown, states(by)) {
+		t.Fatalf("healthy: exit status %d, %v", code, by)
+	}
+	client := func() *string {
+		out, err := d.Cognito.ListUserPoolClients(t.Context(), &cognitoidentityprovider.ListUserPoolClientsInput{UserPoolId: new(string(d.Pool)), MaxResults: new(int32(1))})
+		do(out, err)
+		return out.UserPoolClients[0].ClientId
+	}()
+	write := func(attributes ...string) {
+		do(d.Cognito.UpdateUserPoolClient(t.Context(), &cognitoidentityprovider.UpdateUserPoolClientInput{UserPoolId: new(string(d.Pool)), ClientId: client, WriteAttributes: attributes}))
+	}
+	mode := func(mode cognitotypes.UserPoolMfaType, totp bool) {
+		do(d.Cognito.SetUserPoolMfaConfig(t.Context(), &cognitoidentityprovider.SetUserPoolMfaConfigInput{
+			UserPoolId: new(string(d.Pool)), MfaConfiguration: mode, SoftwareTokenMfaConfiguration: &cognitotypes.SoftwareTokenMfaConfigType{Enabled: totp},
+		}))
+	}
+	timer := d.Schedules(t)[0]
+	for _, c := range []struct {
+		name       string
+		broken     func()
+		mend       func()
+		want       seen
+		what, cure string
+	}{
+		{
+			"no record", func() { d.SetPolicy(t, "null") }, func() { d.SetPolicy(t, string(mfa.DefaultDocument())) },
+			seen{"policy": {f}},
+			"is missing", "write it",
+		},
+		{
+			"a weaker record", func() { d.SetPolicy(t, `["super_admin"]`) }, func() { d.SetPolicy(t, string(mfa.DefaultDocument())) },
+			seen{"policy": {w}},
+			"itsm_manager no longer requires MFA", "StackFlow_SystemProperty",
+		},
+		{
+			"a trail that is stopped", func() { do(trails.StopLogging(t.Context(), &cloudtrail.StopLoggingInput{Name: new("calls")})) },
+			func() { do(trails.StartLogging(t.Context(), &cloudtrail.StartLoggingInput{Name: new("calls")})) },
+			seen{"trail": {f}},
+			"calls is stopped", "aws cloudtrail start-logging --name calls",
+		},
+		{
+			"a trail of other events", func() { selects(false) }, func() { selects(true) },
+			seen{"trail": {f}},
+			"calls logs no management events", "put-event-selectors --trail-name calls",
+		},
+		{
+			"a rule that is disabled", func() { do(d.Events.DisableRule(t.Context(), &eventbridge.DisableRuleInput{Name: new("relatch")})) },
+			func() { do(d.Events.EnableRule(t.Context(), &eventbridge.EnableRuleInput{Name: new("relatch")})) },
+			seen{"rule": {f}},
+			"is disabled", "aws events enable-rule --name relatch",
+		},
+		{
+			"nobody who gets the alerts", func() {
+				do(d.Events.DisableRule(t.Context(), &eventbridge.DisableRuleInput{Name: new("on-call"), EventBusName: new(wiretest.AlertBus)}))
+			},
+			func() {
+				do(d.Events.EnableRule(t.Context(), &eventbridge.EnableRuleInput{Name: new("on-call"), EventBusName: new(wiretest.AlertBus)}))
+			},
+			seen{"alerts": {f}},
+			"nobody gets the alerts", "aws events put-rule --event-bus-name relatch-alerts",
+		},
+		{
+			"a dead letter", func() { d.Send(t, wiretest.DeadLetters, "{}") }, func() { d.Take(t, wiretest.DeadLetters) },
+			seen{"queues": {f}},
+			"relatch-dead-letters has 1 messages", "aws sqs receive-message",
+		},
+		{
+			"a letter", func() { d.Send(t, wiretest.AuditQueue, "{}") }, func() { d.Take(t, wiretest.AuditQueue) },
+			seen{"queues": {w}},
+			"1 messages wait in the queue relatch-audit", "aws sqs receive-message",
+		},
+		{
+			"an attribute that users write", func() {
+				do(d.Cognito.AddCustomAttributes(t.Context(), &cognitoidentityprovider.AddCustomAttributesInput{
+					UserPoolId:       new(string(d.Pool)),
+					CustomAttributes: []cognitotypes.SchemaAttributeType{{Name: new("role"), AttributeDataType: cognitotypes.AttributeDataTypeString, Mutable: new(true)}},
+				}))
+				write("email", "custom:role")
+			},
+			func() { write("email") },
+			seen{"roles": {f}},
+			"custom:role", "update-user-pool-client --user-pool-id " + string(d.Pool),
+		},
+		{
+			"a pool that asks nobody", func() { mode(cognitotypes.UserPoolMfaTypeOff, true) }, func() { mode(cognitotypes.UserPoolMfaTypeOptional, true) },
+			seen{"pool": {f}},
+			"MFA is OFF", "--mfa-configuration OPTIONAL",
+		},
+		{
+			"a pool that asks everybody", func() { mode(cognitotypes.UserPoolMfaTypeOn, true) }, func() { mode(cognitotypes.UserPoolMfaTypeOptional, true) },
+			seen{"pool": {w}},
+			"has no effect", "",
+		},
+		{
+			"observe mode", func() { t.Setenv("RELATCH_MODE", "observe") }, func() { t.Setenv("RELATCH_MODE", "enforce") },
+			seen{"mode": {w}},
+			"OBSERVE MODE", "enforce",
+		},
+		{
+			"no sweep", func() { d.now = d.now.Add(46 * time.Minute) }, func() { d.now = d.now.Add(-46 * time.Minute) },
+			seen{"sweep": {f}},
+			"46 min ago", "log of the function sweep",
+		},
+		{
+			"a table that can be deleted", func() {
+				do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(false)}))
+			},
+			func() {
+				do(d.DynamoDB.UpdateTable(t.Context(), &dynamodb.UpdateTableInput{TableName: new(wiretest.Table), DeletionProtectionEnabled: new(true)}))
+			},
+			seen{"ledger": {f}},
+			"can be deleted", "aws dynamodb update-table --table-name relatch --deletion-protection-enabled",
+		},
+		{
+			"a timer that is gone", func() {
+				do(d.Scheduler.DeleteSchedule(t.Context(), &scheduler.DeleteScheduleInput{Name: timer.Name, GroupName: timer.GroupName}))
+			},
+			func() {
+				do(d.Scheduler.CreateSchedule(t.Context(), &scheduler.CreateScheduleInput{
+					Name: timer.Name, GroupName: timer.GroupName, ScheduleExpression: timer.ScheduleExpression, FlexibleTimeWindow: timer.FlexibleTimeWindow, Target: timer.Target,
+				}))
+			},
+			seen{"timers": {f}},
+			*timer.Name, "relatch end O-",
+		},
+		{
+			"a guard that was touched", func() {
+				key := mfa.GuardJournal("arn:aws:events:us-east-1:123456789012:rule/relatch")
+				if err := d.Ledger.Append(t.Context(), worker.Step{Standing: mfa.Standing{Journal: key, Incidents: []mfa.Incident{{Key: key, Kind: mfa.GuardTampered, Severity: mfa.Critical, Since: d.now}}}}); err != nil {
+					t.Fatal(err)
+				}
+			},
+			func() {},
+			seen{"guard": {w}},
+			"rule/relatch", "relatch status",
+		},
+	} {
+		c.broken()
+		code, by := d.doctor(t)
+		c.mend()
+		want := maps.Clone(unknown)
+		maps.Copy(want, c.want)
+		failed := 0
+		for name, states := range c.want {
+			if slices.Contains(states, f) {
+				failed = 1
+			}
+			if !strings.Contains(by[name][0].What, c.what) || !strings.Contains(by[name][0].Remedy, c.cure) {
+				t.Errorf("%s: %+v", c.name, by[name])
+			}
+		}
+		if diff := cmp.Diff(want, states(by)); diff != "" || code != failed {
+			t.Errorf("%s: exit status %d; -want +got\n%s", c.name, code, diff)
+		}
+	}
+	if code, by := d.doctor(t, "--table", "nowhere"); code != 1 || states(by)["ledger"] == nil {
+		t.Errorf("no ledger: exit status %d, %v", code, states(by))
+	}
+
+	d.Take(t, wiretest.AlertQueue)
+	_, out, errs := d.run(t, "doctor", "--page")
+	if !strings.Contains(out, "A test page was sent") {
+		t.Errorf("%s%s", out, errs)
+	}
+	for line := range strings.Lines(out) {
+		if len([]rune(strings.TrimSpace(line))) > 100 {
+			t.Errorf("more than 100 columns: %s", line)
+		}
+	}
+	sent := d.Take(t, wiretest.AlertQueue)
+	var event struct {
+		Detail alert.Alert `json:"detail"`
+	}
+	if len(sent) == 0 {
+		t.Fatal("no page arrived")
+	}
+	if err := json.Unmarshal([]byte(*sent[0].Body), &event); err != nil {
+		t.Fatal(err)
+	}
+	page := event.Detail
+	if page.Kind != alert.TestPage || page.Severity != mfa.Critical || page.State != mfa.StateNoted || !strings.HasPrefix(page.Title, "TEST ") {
+		t.Errorf("sent: %+v", page)
+	}
+}
