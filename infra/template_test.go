@@ -299,6 +299,8 @@ func (s *stack) ref(t testing.TB, id string) any {
 	switch id {
 	case "AWS::AccountId":
 		return s.account
+	case "AWS::StackId":
+		return "arn:aws:cloudformation:" + s.region + ":" + s.account + ":stack/" + s.name + "/1"
 	case "AWS::Region":
 		return s.region
 	case "AWS::StackName":
@@ -355,6 +357,8 @@ func (s *stack) attribute(t testing.TB, id, attribute string) string {
 	switch {
 	case attribute == "QueueName", attribute == "Name":
 		return own
+	case attribute == "FunctionUrl":
+		return "https://" + strings.ToLower(own) + ".lambda-url." + s.region + ".on.aws/"
 	case attribute != "Arn":
 		t.Fatalf("%s.%s is not known here", id, attribute)
 	case kind == "AWS::IAM::Role":
