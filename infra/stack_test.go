@@ -116,23 +116,52 @@ func TestTheSameSourceGivesTheSameZip(t *testing.T) {
 	}
 }
 
-// TestTheSameSourceGivesTheSameTemplate, packaged twice.
+// TestTheSameSourceGivesTheSameTemplate, packaged twice, and one for many Regions.
 func TestTheSameSourceGivesTheSameTemplate(t *testing.T) {
 	t.Parallel() // waits for programs
 	stacktest.Tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2'")
 	a := wiretest.Open(t)
-	stacktest.CLI(t, a, "s3", "mb", "s3://"+stacktest.Bucket)
-	file := filepath.Join(stacktest.Folder(t), "packaged.yaml")
+	dir := stacktest.Folder(t)
+	regions := []string{mototest.Region, "eu-west-1"}
+	for _, region := range regions {
+		stacktest.CLI(t, a, "s3", "mb", "s3://relatch-code-"+region, "--region", region)
+	}
 	var packaged [2]string
 	for i := range packaged {
+		file := filepath.Join(dir, "packaged.yaml")
 		stacktest.Package(t, a, file)
-		raw, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		packaged[i] = string(raw)
+		packaged[i] = contents(t, file)
 	}
-	if diff := cmp.Diff(packaged[0], packaged[1]); diff != "" || !strings.Contains(packaged[0], "S3Bucket: "+stacktest.Bucket) {
+	if diff := cmp.Diff(packaged[0], packaged[1]); diff != "" {
 		t.Errorf("packaged twice, the template differs:\n%s", diff)
 	}
+
+	script := filepath.Join(dir, "infra/stackset.sh")
+	if err := os.WriteFile(script, []byte(contents(t, "stackset.sh")), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.CommandContext(t.Context(), script, append([]string{"relatch-code"}, regions...)...)
+	run.Env = append(run.Environ(), stacktest.Shell(a)...)
+	if out, err := run.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, region := range regions {
+		s := deployTemplate(t, contents(t, filepath.Join(dir, "dist/stackset.yaml")), region)
+		for id := range functions {
+			code := object(s.Resources[id].Properties["Code"])
+			if code["S3Bucket"] != "relatch-code-"+region {
+				t.Errorf("%s in %s has its code from %v", id, region, code["S3Bucket"])
+			}
+			stacktest.CLI(t, a, "s3api", "head-object", "--bucket", text(code["S3Bucket"]), "--key", text(code["S3Key"]), "--region", region)
+		}
+	}
+}
+
+func contents(t testing.TB, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
 }
