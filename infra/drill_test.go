@@ -193,7 +193,7 @@ func TestTheDrill(t *testing.T) {
 	if n := strings.Count(out, "as assumed  "); n != 6 || strings.Contains(out, "DIFFERENT") {
 		t.Errorf("%d of 6 points are as the test made them:\n%s", n, out)
 	}
-	table := out[strings.Index(out, "Seconds since MFA was switched off:"):]
+	_, table, _ := strings.Cut(out, "Seconds since MFA was switched off:")
 	for _, hop := range []string{"MFA is switched off", "Relatch has recorded it: override O-", "the end is asked for", "closed restored, restore done, sign_out done", "Cognito shows MFA as on", "CloudTrail shows its record"} {
 		if !strings.Contains(table, hop) {
 			t.Errorf("no hop %q in\n%s", hop, table)

@@ -230,3 +230,18 @@ func grouped(n float64) string {
 	}
 	return text
 }
+
+// TestTheReadmeSaysWhatToDoAboutEachAlarm, where AlarmPage's link leads.
+func TestTheReadmeSaysWhatToDoAboutEachAlarm(t *testing.T) {
+	_, section, _ := strings.Cut(contents(t, "../README.md"), "\n## Alarms\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	s := deploy(t, parameters())
+	for _, id := range s.of("AWS::CloudWatch::Alarm") {
+		if own := strings.TrimPrefix(text(s.Resources[id].Properties["AlarmName"]), name+"-"); !strings.Contains(section, "`"+own+"`") {
+			t.Errorf("nothing about %s", own)
+		}
+	}
+	if said := fmt.Sprintf("%d alarms at", len(s.of("AWS::CloudWatch::Alarm"))); !strings.Contains(contents(t, "../README.md"), said) {
+		t.Errorf("the cost is not of %s", said)
+	}
+}
