@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ import (
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/mototest"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
 )
@@ -37,6 +39,7 @@ type stage struct {
 	audit, reenable, sweep *lambdatest.Function
 	ledger                 *dynamo.Ledger
 	table                  string
+	told                   func(function string) []string // their environment
 	outputs                []*lambdatest.Function
 	names                  []string // usernames, which stand in alerts alone
 }
@@ -45,11 +48,25 @@ type stage struct {
 func perform(t *testing.T, env ...string) *stage {
 	t.Helper()
 	a := wiretest.Open(t)
-	for _, pool := range []mfa.PoolID{a.Pool, a.EmailPool} {
-		_, err := a.Cognito.CreateGroup(t.Context(), &cognitoidentityprovider.CreateGroupInput{UserPoolId: new(string(pool)), GroupName: new(string(viewer))})
+	return deploy(t, a, wiretest.Table, func(string) []string { return a.Environment() }, env...).withViewers(t)
+}
+
+// performOnStack is perform in an account that has what infra/template.yaml makes,
+// by which the functions are told what they are told, except that the quotas are theirs alone.
+func performOnStack(t *testing.T) *stage {
+	t.Helper()
+	a := stacktest.Open(t)
+	told := func(function string) []string { return a.Here(stacktest.Environment(t, a, function)...) }
+	return deploy(t, a, wiretest.Table, told, "RELATCH_QUOTA_SHARE=1", "RELATCH_CONCURRENCY=1").withViewers(t)
+}
+
+func (s *stage) withViewers(t *testing.T) *stage {
+	t.Helper()
+	for _, pool := range []mfa.PoolID{s.Pool, s.EmailPool} {
+		_, err := s.Cognito.CreateGroup(t.Context(), &cognitoidentityprovider.CreateGroupInput{UserPoolId: new(string(pool)), GroupName: new(string(viewer))})
 		must(t, err)
 	}
-	return deploy(t, a, wiretest.Table, env...)
+	return s
 }
 
 // another deploys a second time into the account, with a ledger of its own.
@@ -57,12 +74,12 @@ func (s *stage) another(t *testing.T, table string, env ...string) *stage {
 	t.Helper()
 	_, err := s.DynamoDB.CreateTable(t.Context(), dynamo.Table(table))
 	must(t, err)
-	return deploy(t, s.Account, table, append(env, "RELATCH_TABLE="+table)...)
+	return deploy(t, s.Account, table, s.told, append(env, "RELATCH_TABLE="+table)...)
 }
 
-func deploy(t *testing.T, a *wiretest.Account, table string, env ...string) *stage {
+func deploy(t *testing.T, a *wiretest.Account, table string, told func(string) []string, env ...string) *stage {
 	t.Helper()
-	s := &stage{Account: a, ledger: dynamo.New(a.DynamoDB, table), table: table}
+	s := &stage{Account: a, ledger: dynamo.New(a.DynamoDB, table), table: table, told: told}
 	s.audit = s.start(t, "./functions/audit", env...)
 	s.reenable = s.start(t, "./functions/reenable", env...)
 	s.sweep = s.start(t, "./functions/sweep", env...)
@@ -71,7 +88,7 @@ func deploy(t *testing.T, a *wiretest.Account, table string, env ...string) *sta
 
 func (s *stage) start(t *testing.T, function string, env ...string) *lambdatest.Function {
 	t.Helper()
-	f := lambdatest.Start(t, lambdatest.Build(t, function), s.Environment(env...)...)
+	f := lambdatest.Start(t, lambdatest.Build(t, function), append(s.told(path.Base(function)), env...)...)
 	s.outputs = append(s.outputs, f)
 	return f
 }

@@ -8,6 +8,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,13 +21,17 @@ import (
 	"github.com/stackflow/relatch/internal/bus"
 	"github.com/stackflow/relatch/internal/cognito"
 	"github.com/stackflow/relatch/internal/dynamo"
+	"github.com/stackflow/relatch/internal/invoke"
 	"github.com/stackflow/relatch/internal/property"
 	"github.com/stackflow/relatch/internal/queue"
 	"github.com/stackflow/relatch/internal/scheduler"
 )
 
 // functions are the functions, by the id of their resource.
-var functions = map[string]string{"AuditFunction": "audit", "ReenableFunction": "reenable", "SweepFunction": "sweep"}
+var functions = map[string]string{"AuditFunction": "audit", "ReenableFunction": "reenable", "SweepFunction": "sweep", "OverrideFunction": "override"}
+
+// workers are those of the functions that run a worker.
+var workers = []string{"AuditFunction", "ReenableFunction", "SweepFunction"}
 
 // client is an interface of an adapter: what the code calls.
 type client struct {
@@ -55,9 +60,16 @@ func required(s *stack, t testing.TB, id string) []string {
 	all := []client{
 		{"cognito-idp", reflect.TypeFor[cognito.Reader](), pools},
 		{"dynamodb", reflect.TypeFor[dynamo.Client](), []string{table}},
-		{"scheduler", reflect.TypeFor[scheduler.Client](), []string{here("scheduler", "schedule/"+c.ScheduleGroup+"/*")}},
-		{"events", reflect.TypeFor[bus.Client](), []string{here("events", "event-bus/"+c.AlertBus)}},
-		{"sqs", reflect.TypeFor[queue.Client](), []string{c.ReenableQueueARN, queueOf(c.DeadLettersURL)}},
+		{"sqs", reflect.TypeFor[queue.Client](), []string{queueOf(c.AuditQueueURL)}},
+	}
+	if id != "OverrideFunction" {
+		all = []client{
+			{"cognito-idp", reflect.TypeFor[cognito.Reader](), pools},
+			{"dynamodb", reflect.TypeFor[dynamo.Client](), []string{table}},
+			{"scheduler", reflect.TypeFor[scheduler.Client](), []string{here("scheduler", "schedule/"+c.ScheduleGroup+"/*")}},
+			{"events", reflect.TypeFor[bus.Client](), []string{here("events", "event-bus/"+c.AlertBus)}},
+			{"sqs", reflect.TypeFor[queue.Client](), []string{c.ReenableQueueARN, queueOf(c.DeadLettersURL)}},
+		}
 	}
 	if c.PolicyParameter != "" {
 		all = append(all, client{"ssm", reflect.TypeFor[property.Parameters](), []string{here("ssm", "parameter"+c.PolicyParameter)}})
@@ -67,11 +79,15 @@ func required(s *stack, t testing.TB, id string) []string {
 	if id == "ReenableFunction" { // see TestOnlyReenableHasAWriter
 		all = append(all, client{"cognito-idp", reflect.TypeFor[cognito.Changer](), pools})
 	}
-	out := []string{"iam:PassRole on " + c.ScheduleRole} // a schedule is made with a role
+	var out []string
+	if c.ScheduleRole != "" {
+		out = append(out, "iam:PassRole on "+c.ScheduleRole) // a schedule is made with a role
+	}
 	for _, cl := range all {
 		for i := range cl.methods.NumMethod() {
 			method := cl.methods.Method(i).Name
-			if method == "ListUsersInGroup" && id != "SweepFunction" { // see TestOnlyTheSweepLists
+			if method == "ListUsersInGroup" && id != "SweepFunction" || // see TestOnlyTheSweepLists
+				id == "OverrideFunction" && cl.service != "ssm" && !deskCalls(t)[method] {
 				continue
 			}
 			actions, other := authorised[method]
@@ -85,9 +101,11 @@ func required(s *stack, t testing.TB, id string) []string {
 			}
 		}
 	}
-	if id == "SweepFunction" {
+	switch id {
+	case "OverrideFunction": // nothing of Lambda's own: people invoke it
+	case "SweepFunction":
 		out = append(out, "dynamodb:Query on "+table+"/index/"+dynamo.Index)
-	} else {
+	default:
 		// Lambda polls by the function's role (Developer Guide, "Using Lambda with Amazon SQS").
 		source := text(under(s.Resources[strings.TrimSuffix(id, "Function")+"Source"].Properties, "EventSourceArn"))
 		for _, action := range []string{"ReceiveMessage", "DeleteMessage", "GetQueueAttributes"} {
@@ -101,6 +119,84 @@ func required(s *stack, t testing.TB, id string) []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// deskCalls are the operations that override can get to: what the methods of
+// its ports call in their packages, and what these call there.
+func deskCalls(t testing.TB) map[string]bool {
+	t.Helper()
+	out := map[string]bool{"GetItem": true} // the policy record's
+	for dir, ports := range map[string][]reflect.Type{
+		"../internal/cognito": {reflect.TypeFor[invoke.Directory]()},
+		"../internal/dynamo":  {reflect.TypeFor[invoke.Book]()},
+		"../internal/queue":   {reflect.TypeFor[invoke.Looks]()},
+	} {
+		calls, reached := callsIn(t, dir), map[string]bool{}
+		var reach func(name string)
+		reach = func(name string) {
+			if reached[name] {
+				return
+			}
+			reached[name] = true
+			for called := range calls[name] {
+				reach(called)
+			}
+		}
+		for _, port := range ports {
+			for i := range port.NumMethod() {
+				reach(port.Method(i).Name)
+			}
+		}
+		maps.Copy(out, reached)
+	}
+	delete(out, "AdminGetUserAuthFactors") // see TestOverrideAsksNobodysFactors
+	return out
+}
+
+// callsIn are the names that each function and method of a package uses, by its
+// name. A paginator is the operation that it calls.
+func callsIn(t testing.TB, dir string) map[string]map[string]bool {
+	t.Helper()
+	files, err := filepath.Glob(dir + "/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files in %s: %v", dir, err)
+	}
+	out := map[string]map[string]bool{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range parsed.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			uses := out[f.Name.Name]
+			if uses == nil {
+				uses = map[string]bool{}
+				out[f.Name.Name] = uses
+			}
+			ast.Inspect(f.Body, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok {
+					uses[strings.TrimSuffix(strings.TrimPrefix(id.Name, "New"), "Paginator")] = true
+					uses[id.Name] = true
+				}
+				return true
+			})
+		}
+	}
+	return out
+}
+
+// TestOverrideAsksNobodysFactors: OpenDesk's Users take a listed factor at its word.
+func TestOverrideAsksNobodysFactors(t *testing.T) {
+	if !callsIn(t, "../internal/cloud")["OpenDesk"]["ListedOnly"] {
+		t.Error("override asks AdminGetUserAuthFactors, which it is not granted")
+	}
 }
 
 // statement is one of a policy.
@@ -278,7 +374,7 @@ func (s *stack) everyStatement(t testing.TB) (identity, resource []statement) {
 					resource = append(resource, statements(id, v)...)
 				}
 			}
-			if r.Type == "AWS::Lambda::Permission" {
+			if r.Type == "AWS::Lambda::Permission" && id != "OverrideUrlPermission" {
 				t.Errorf("%s: nobody but the scheduler's and Lambda's own roles invokes a function", id)
 			}
 		}
@@ -322,6 +418,69 @@ func TestNothingIsOpenToOthers(t *testing.T) {
 	}
 	if len(policies) < 10 {
 		t.Errorf("found only %d statements", len(policies))
+	}
+}
+
+// TestOverrideIsAskedByItsURLOnly, by those of the account whom AWS can name and
+// whom their own policies let ask: whoever invokes it otherwise can claim to be
+// anybody.
+func TestOverrideIsAskedByItsURLOnly(t *testing.T) {
+	s := deploy(t, everything())
+	override := s.attribute(t, "OverrideFunction", "Arn")
+	url, permission := s.Resources["OverrideUrl"].Properties, s.Resources["OverrideUrlPermission"].Properties
+	if diff := cmp.Diff(map[string]any{"TargetFunctionArn": override, "AuthType": "AWS_IAM"}, url); diff != "" {
+		t.Errorf("the URL (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]any{"FunctionName": "relatch-override", "Action": "lambda:InvokeFunctionUrl", "Principal": account, "FunctionUrlAuthType": "AWS_IAM"}, permission); diff != "" {
+		t.Errorf("the permission (-want +got):\n%s", diff)
+	}
+	identity, _ := s.everyStatement(t)
+	asked := 0
+	for _, st := range identity {
+		if !slices.Contains(st.resources, override) {
+			continue
+		}
+		for _, action := range st.actions {
+			switch {
+			case action == "lambda:InvokeFunctionUrl" && cmp.Equal(st.condition, map[string]any{"StringEquals": map[string]any{"lambda:FunctionUrlAuthType": "AWS_IAM"}}),
+				action == "lambda:InvokeFunction" && cmp.Equal(st.condition, map[string]any{"Bool": map[string]any{"lambda:InvokedViaFunctionUrl": "true"}}):
+				asked++
+			case !strings.HasPrefix(action, "lambda:Get"):
+				t.Errorf("%s: %s under %v", st.where, action, st.condition)
+			}
+		}
+	}
+	if asked != 2 {
+		t.Errorf("%d statements let people ask", asked)
+	}
+}
+
+// TestOnlyTheRulesAndOverrideSendToAudit: whoever else may send can say that
+// somebody asked for an end. Whoever deploys may put back what failed.
+func TestOnlyTheRulesAndOverrideSendToAudit(t *testing.T) {
+	for variant, want := range map[string][]string{"least": {"override"}, "everything": {"override", "deploy"}} {
+		given := parameters()
+		if variant == "everything" {
+			given = everything()
+		}
+		s := deploy(t, given)
+		denied := false
+		for _, st := range statements("audit's queue", s.Resources["DeliveryPolicy"].Properties["PolicyDocument"]) {
+			if st.effect != "Deny" {
+				continue
+			}
+			denied = slices.Equal(st.actions, []string{"sqs:SendMessage"}) && slices.Equal(st.resources, []string{s.attribute(t, "AuditQueue", "Arn")})
+			others := texts(under(st.condition, "ArnNotEquals", "aws:PrincipalArn"))
+			for i, arn := range others {
+				others[i] = arn[strings.LastIndexByte(arn, '-')+1:]
+			}
+			if !slices.Equal(others, want) || under(st.condition, "Bool", "aws:PrincipalIsAWSService") != "false" || len(st.condition) != 2 {
+				t.Errorf("%s: %v", variant, st.condition)
+			}
+		}
+		if !denied {
+			t.Errorf("%s: anybody may send", variant)
+		}
 	}
 }
 
@@ -462,7 +621,7 @@ func TestWhatTheFunctionsAreToldFitsAndIsUnderstood(t *testing.T) {
 				t.Errorf("%s, %s: %d bytes", variant, id, size)
 			}
 			c := s.settings(t, id)
-			if len(c.Pools) != len(pools) || len(c.OwnRoles) != len(functions) {
+			if len(c.Pools) != len(pools) || len(c.OwnRoles) != len(functions) && slices.Contains(workers, id) {
 				t.Errorf("%s, %s: %d pools, %d own roles", variant, id, len(c.Pools), len(c.OwnRoles))
 			}
 			if (c.PolicyParameter != "") != (variant == "everything") || !slices.Equal(c.Pools, s.settings(t, "AuditFunction").Pools) {

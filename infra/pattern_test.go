@@ -80,6 +80,14 @@ func leaf(wants []any, got any, there bool) (bool, error) {
 				found = found || operand == there
 				continue
 			}
+			if operator == "anything-but" { // of a list of strings; what is not there is nothing
+				but, is := operand.([]any)
+				if !is {
+					return false, fmt.Errorf("operator %s: %w", operator, errUnknown)
+				}
+				found = found || slices.ContainsFunc(values, func(v any) bool { return !slices.Contains(but, v) })
+				continue
+			}
 			compare, known := comparisons[operator]
 			if _, is := operand.(string); !known || !is {
 				return false, fmt.Errorf("operator %s: %w", operator, errUnknown)
@@ -128,6 +136,10 @@ func TestThePatternMatcherRefusesWhatItDoesNotKnow(t *testing.T) {
 		{`{"c":[{"exists":false}]}`, true, true},
 		{`{"a":[{"numeric":["<",1]}]}`, false, false},
 		{`{"a":["b",{"anything-but":"c"}]}`, false, false},
+		{`{"a":[{"anything-but":["c","d"]}]}`, true, true},
+		{`{"a":[{"anything-but":["c","b"]}]}`, false, true},
+		{`{"c":[{"anything-but":["c","b"]}]}`, false, true},
+		{`{"c":[{"exists":false},{"anything-but":["c","b"]}]}`, true, true},
 		{`{"a":"b"}`, false, false},
 	} {
 		var pattern map[string]any
@@ -178,7 +190,11 @@ func (s *stack) settings(t testing.TB, function string) config.Config {
 	for key, v := range object(under(s.Resources[function].Properties, "Environment", "Variables")) {
 		environ = append(environ, fmt.Sprintf("%s=%v", key, v))
 	}
-	c, err := config.Read(environ)
+	read := config.Read
+	if function == "OverrideFunction" {
+		read = config.ReadOverride
+	}
+	c, err := read(environ)
 	if err != nil {
 		t.Fatalf("%s: %v", function, err)
 	}
@@ -418,6 +434,35 @@ func TestWhoeverTouchesTheGuardIsMatched(t *testing.T) {
 		if seen[service] == 0 {
 			t.Errorf("nothing of %s is guarded", service)
 		}
+	}
+}
+
+// TestATimerOfRelatchsOwnIsNotSent: each would come back as an own act. Those
+// that anybody else touches are.
+func TestATimerOfRelatchsOwnIsNotSent(t *testing.T) {
+	s := deploy(t, parameters())
+	by := func(role string) map[string]any {
+		event := record("scheduler", "DeleteSchedule", map[string]any{"groupName": "relatch", "name": "relatch-O-1"})
+		object(event["detail"])["userIdentity"] = map[string]any{
+			"type": "AssumedRole", "arn": "arn:aws:sts::111122223333:assumed-role/" + role + "/session",
+			"sessionContext": map[string]any{"sessionIssuer": map[string]any{"type": "Role", "arn": "arn:aws:iam::111122223333:role/" + role, "userName": role}},
+		}
+		return event
+	}
+	for _, id := range workers {
+		if own := text(s.Resources[s.roleOf(t, id)].Properties["RoleName"]); s.delivered(t, by(own)) {
+			t.Errorf("what %s does to timers comes back", own)
+		}
+	}
+	for _, role := range []string{"Admin", "relatch-us-east-1-audit2", "relatch-us-east-1-timer", "relatch-deploy", text(s.Resources["OverrideRole"].Properties["RoleName"])} {
+		if !s.delivered(t, by(role)) {
+			t.Errorf("what %s does to timers is not matched", role)
+		}
+	}
+	whole := by("relatch-us-east-1-audit")
+	object(object(whole["detail"])["requestParameters"])["groupName"] = "relatch-sweep"
+	if !s.delivered(t, whole) {
+		t.Error("what a function does to the sweep's schedule is not matched")
 	}
 }
 

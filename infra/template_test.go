@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -66,12 +65,13 @@ type resource struct {
 // read reads the template. Short forms become long ones: !Ref x is {Ref: x}.
 func read(t testing.TB) map[string]any {
 	t.Helper()
-	raw, err := os.ReadFile("template.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return parsed(t, contents(t, "template.yaml"))
+}
+
+func parsed(t testing.TB, template string) map[string]any {
+	t.Helper()
 	var node yaml.Node
-	if err := yaml.Unmarshal(raw, &node); err != nil {
+	if err := yaml.Unmarshal([]byte(template), &node); err != nil {
 		t.Fatal(err)
 	}
 	v, err := value(node.Content[0])
@@ -144,7 +144,20 @@ func deploy(t testing.TB, given map[string]any) *stack {
 
 func deployAs(t testing.TB, name, account, region string, given map[string]any) *stack {
 	t.Helper()
-	s := &stack{template: read(t), parameters: given, account: account, region: region, name: name, Resources: map[string]resource{}}
+	s := &stack{template: read(t), parameters: given, account: account, region: region, name: name}
+	return s.deploy(t)
+}
+
+// deployTemplate works another template out, in a Region.
+func deployTemplate(t testing.TB, template, region string) *stack {
+	t.Helper()
+	s := &stack{template: parsed(t, template), parameters: parameters(), account: account, region: region, name: name}
+	return s.deploy(t)
+}
+
+func (s *stack) deploy(t testing.TB) *stack {
+	t.Helper()
+	s.Resources = map[string]resource{}
 	for key, p := range object(s.template["Parameters"]) {
 		if _, ok := s.parameters[key]; ok {
 			continue
@@ -299,6 +312,8 @@ func (s *stack) ref(t testing.TB, id string) any {
 	switch id {
 	case "AWS::AccountId":
 		return s.account
+	case "AWS::StackId":
+		return "arn:aws:cloudformation:" + s.region + ":" + s.account + ":stack/" + s.name + "/1"
 	case "AWS::Region":
 		return s.region
 	case "AWS::StackName":
@@ -355,6 +370,8 @@ func (s *stack) attribute(t testing.TB, id, attribute string) string {
 	switch {
 	case attribute == "QueueName", attribute == "Name":
 		return own
+	case attribute == "FunctionUrl":
+		return "https://" + strings.ToLower(own) + ".lambda-url." + s.region + ".on.aws/"
 	case attribute != "Arn":
 		t.Fatalf("%s.%s is not known here", id, attribute)
 	case kind == "AWS::IAM::Role":

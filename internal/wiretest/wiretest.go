@@ -37,16 +37,16 @@ import (
 	"github.com/stackflow/relatch/internal/mototest"
 )
 
-// The names of what an Account has.
+// The names of what an Account has, as the stack "relatch" has them.
 const (
 	Table         = "relatch"
 	PropertyTable = "StackFlow_SystemProperty"
 	AlertBus      = "relatch-alerts"
 	ScheduleGroup = "relatch"
-	ScheduleRole  = "arn:aws:iam::" + mototest.Account + ":role/relatch-scheduler"
-	AuditRole     = "arn:aws:iam::" + mototest.Account + ":role/relatch-audit"
-	ReenableRole  = "arn:aws:iam::" + mototest.Account + ":role/relatch-reenable"
-	SweepRole     = "arn:aws:iam::" + mototest.Account + ":role/relatch-sweep"
+	ScheduleRole  = "arn:aws:iam::" + mototest.Account + ":role/relatch-" + mototest.Region + "-timer"
+	AuditRole     = "arn:aws:iam::" + mototest.Account + ":role/relatch-" + mototest.Region + "-audit"
+	ReenableRole  = "arn:aws:iam::" + mototest.Account + ":role/relatch-" + mototest.Region + "-reenable"
+	SweepRole     = "arn:aws:iam::" + mototest.Account + ":role/relatch-" + mototest.Region + "-sweep"
 )
 
 // Queue is one of the account's queues, by its name.
