@@ -309,7 +309,8 @@ func TestTheREADMEHasEveryVariable(t *testing.T) {
 		slices.Sort(all)
 		return slices.Compact(all)
 	}
-	if diff := cmp.Diff(variables("read.go"), variables("../../README.md")); diff != "" {
+	described := slices.DeleteFunc(variables("../../README.md"), func(name string) bool { return name == "RELATCH_STACK" }) // the command's
+	if diff := cmp.Diff(variables("read.go"), described); diff != "" {
 		t.Errorf("-read +described:\n%s", diff)
 	}
 }
