@@ -392,9 +392,9 @@ func TestTheOutputsSayWhereRelatchIs(t *testing.T) {
 			}
 		}
 		table := []any{s.Outputs["PolicyTable"], s.Outputs["PolicyKey"], s.Outputs["PolicyValue"], s.Outputs["PolicyParameter"]}
-		want := []any{"StackFlow_SystemProperty", "name", "value", ""}
+		want := []any{"StackFlow_SystemProperty", "name", "value", nil}
 		if variant == "in a parameter" {
-			want = []any{"", "", "", "/relatch/policy"}
+			want = []any{nil, nil, nil, "/relatch/policy"}
 		}
 		if diff := cmp.Diff(want, table); diff != "" {
 			t.Errorf("the policy %s (-want +got):\n%s", variant, diff)
