@@ -133,16 +133,14 @@ func (h *stageHands) url(t *testing.T) http.Handler {
 	})
 }
 
-// TestTheDrill runs infra/drill.sh against the stack on moto. That CloudTrail
+// drills runs infra/drill.sh against the stack on moto. That CloudTrail
 // records a call, that EventBridge gets it, that LookupEvents shows it, and that the
 // function URL proves who asks, the test plays; so the drill's own findings about
 // CloudTrail are what the test says, and only the real AWS answers them.
-func TestTheDrill(t *testing.T) {
-	t.Parallel() // waits for programs
+func drills(t *testing.T, a *wiretest.Account) {
 	for _, program := range []string{"bash", "jq", "curl", "openssl", "base32"} {
 		stacktest.Tool(t, program, "the drill needs it")
 	}
-	a := stacktest.Open(t)
 	start := func(function string) *lambdatest.Function {
 		return lambdatest.Start(t, lambdatest.Build(t, "./functions/"+function), a.Here(stacktest.Environment(t, a, function)...)...)
 	}

@@ -378,6 +378,46 @@ func TestTheDashboardShowsWhatIsMeasured(t *testing.T) {
 	}
 }
 
+// TestTheOutputsSayWhereRelatchIs, under the names by which the command relatch
+// asks for it.
+func TestTheOutputsSayWhereRelatchIs(t *testing.T) {
+	for variant, given := range map[string]map[string]any{"in a table": parameters(), "in a parameter": everything()} {
+		s := deploy(t, given)
+		for _, output := range []string{
+			"LedgerTable", "PoolIds", "OverrideUrl", "AlertBusName", "TopicArn", "AuditQueueUrl", "ReenableQueueUrl", "DeadLetterQueueUrls",
+			"ScheduleGroup", "RuleName", "FunctionNames", "Mode",
+		} {
+			if text(s.Outputs[output]) == "" {
+				t.Errorf("%s is %v", output, s.Outputs[output])
+			}
+		}
+		table := []any{s.Outputs["PolicyTable"], s.Outputs["PolicyKey"], s.Outputs["PolicyValue"], s.Outputs["PolicyParameter"]}
+		want := []any{"StackFlow_SystemProperty", "name", "value", nil}
+		if variant == "in a parameter" {
+			want = []any{nil, nil, nil, "/relatch/policy"}
+		}
+		if diff := cmp.Diff(want, table); diff != "" {
+			t.Errorf("the policy %s (-want +got):\n%s", variant, diff)
+		}
+		dead := s.dead(t)
+		var urls []string
+		for _, id := range s.of("AWS::SQS::Queue") {
+			if dead[s.attribute(t, id, "Arn")] {
+				urls = append(urls, text(s.ref(t, id)))
+			}
+		}
+		got := strings.Split(text(s.Outputs["DeadLetterQueueUrls"]), ",")
+		slices.Sort(got)
+		slices.Sort(urls)
+		if diff := cmp.Diff(urls, got); diff != "" {
+			t.Errorf("the dead letters (-there are +output):\n%s", diff)
+		}
+		if n := strings.Count(text(s.Outputs["FunctionNames"]), ","); n+1 != len(functions) {
+			t.Errorf("the functions are %v", s.Outputs["FunctionNames"])
+		}
+	}
+}
+
 // TestTheTopicIsEncryptedWithAKeyThatAlarmsMayUse.
 func TestTheTopicIsEncryptedWithAKeyThatAlarmsMayUse(t *testing.T) {
 	s := deploy(t, parameters())

@@ -34,13 +34,17 @@ func TestLintersFindNothing(t *testing.T) {
 	}
 }
 
-// TestADisableEndsAsAnAlertOnTheTopicsQueue, on the stack that the packaged
-// template makes. What the rules would send to the topic the test takes from the
-// alert bus to the topic itself, because moto does not.
-func TestADisableEndsAsAnAlertOnTheTopicsQueue(t *testing.T) {
+// TestTheStack is what happens on the stack that the packaged template makes.
+func TestTheStack(t *testing.T) {
 	t.Parallel() // waits for programs
 	a := stacktest.Open(t)
+	t.Run("a disable ends as an alert on the topic's queue", func(t *testing.T) { endsAsAnAlert(t, a) })
+	t.Run("the drill proves it", func(t *testing.T) { drills(t, a) })
+}
 
+// endsAsAnAlert: what the rules would send to the topic the test takes from the
+// alert bus to the topic itself, because moto does not.
+func endsAsAnAlert(t *testing.T, a *wiretest.Account) {
 	maria := a.Add(t, wiretest.Person{Pool: a.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
 	a.Switch(t, a.Pool, maria, false, mfa.TOTP)
 	event := record("cognito-idp", "AdminSetUserMFAPreference", map[string]any{"userPoolId": a.Pool, "softwareTokenMfaSettings": map[string]any{}})
