@@ -36,6 +36,7 @@ seconds() { date +%s; }
 outputs=$(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].Outputs' --output json)
 output() { jq -r --arg key "$1" '.[] | select(.OutputKey == $key) | .OutputValue' <<<"$outputs"; }
 table=$(output LedgerTable) url=${RELATCH_OVERRIDE_URL:-$(output OverrideUrl)}
+[ "$(output Mode)" = enforce ] || fail "the stack observes: it restores nobody"
 pool=${pool:-$(output PoolIds | cut -d, -f1)}
 pool=${pool##*/}
 region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region)}}
