@@ -65,11 +65,12 @@ func (s Settings) List(o Output) []string {
 	return strings.FieldsFunc(s[o], func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// Pools are the guarded user pools.
+// Pools are the guarded user pools. The setting may have ARNs, as the stack's
+// output does.
 func (s Settings) Pools() []mfa.PoolID {
 	var pools []mfa.PoolID
-	for _, id := range s.List(PoolIDs) {
-		pools = append(pools, mfa.PoolID(id))
+	for _, pool := range s.List(PoolIDs) {
+		pools = append(pools, mfa.PoolID(pool[strings.LastIndexByte(pool, '/')+1:]))
 	}
 	return pools
 }

@@ -33,7 +33,7 @@ func (s stacks) DescribeStacks(_ context.Context, in *cloudformation.DescribeSta
 }
 
 func TestASettingIsTakenFromTheNearestThatHasIt(t *testing.T) {
-	account := stacks{Default: {LedgerTable: "default's"}, "prod": {LedgerTable: "prod's", PoolIDs: "a, b"}}
+	account := stacks{Default: {LedgerTable: "default's"}, "prod": {LedgerTable: "prod's", PoolIDs: "a, arn:aws:cognito-idp:us-east-1:111122223333:userpool/b"}}
 	env := map[string]string{"RELATCH_TABLE": "variable's"}
 	flags := Settings{LedgerTable: "flag's"}
 	for _, c := range []struct {
