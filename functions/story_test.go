@@ -183,7 +183,9 @@ func (o *override) opening(id string) mfa.Record {
 
 func (o *override) shown(id string, closed mfa.End) *mfa.RecordOverride {
 	r := &mfa.RecordOverride{ID: id, OpenedAt: o.disable.at, Deadline: o.deadline, Factors: []mfa.Factor{mfa.TOTP}, Justification: "justified", Closed: closed}
-	if !o.justified {
+	if o.justified {
+		r.JustificationID = "J-1"
+	} else {
 		r.Justification, r.Failed, r.Why = "unjustified", []mfa.Rule{mfa.RuleMissing}, []string{"nobody gave a reason"}
 	}
 	return r

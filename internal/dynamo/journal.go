@@ -48,7 +48,12 @@ func (l *Ledger) Journals(ctx context.Context) iter.Seq2[Journal, error] {
 			}
 			return yield(j, err)
 		}
-		pages := dynamodb.NewScanPaginator(l.client, &dynamodb.ScanInput{
+		client, ok := l.client.(dynamodb.ScanAPIClient) // no function may scan: it is no part of Client
+		if !ok {
+			yield(Journal{}, errors.New("read the ledger: its client cannot scan"))
+			return
+		}
+		pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{
 			TableName: &l.table, ConsistentRead: aws.Bool(true),
 			FilterExpression:          aws.String("begins_with(sk, :entry) OR sk = :standing"),
 			ExpressionAttributeValues: item{":entry": text(prefixEntry), ":standing": text(skStanding)},

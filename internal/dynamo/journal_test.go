@@ -17,7 +17,7 @@ import (
 
 // readers reads in small pages, and does something before each.
 type readers struct {
-	Client
+	*dynamodb.Client
 	before func()
 }
 
