@@ -52,8 +52,11 @@ settings=$(aws cognito-idp describe-user-pool --user-pool-id "$pool" --output js
 user=(--user-pool-id "$pool" --username "$name")
 client=''
 clean() {
-  aws cognito-idp admin-delete-user "${user[@]}" 2>/dev/null || true
-  [ -z "$client" ] || aws cognito-idp delete-user-pool-client --user-pool-id "$pool" --client-id "$client" || true
+  local said
+  said=$(aws cognito-idp admin-delete-user "${user[@]}" 2>&1) || [[ $said == *UserNotFoundException* ]] ||
+    echo "LEFT BEHIND, delete it by hand: the user $name in $pool: $said" >&2
+  [ -z "$client" ] || aws cognito-idp delete-user-pool-client --user-pool-id "$pool" --client-id "$client" ||
+    echo "LEFT BEHIND, delete it by hand: the app client $client in $pool" >&2
 }
 trap clean EXIT
 
@@ -97,17 +100,17 @@ until_true() {
   done
 }
 
-# entry finds the record with the verdict in the user's journal.
+# entry finds the record of which this is true in the user's journal.
 entry() {
   record=$(aws dynamodb query --table-name "$table" --consistent-read --key-condition-expression 'pk = :pk AND begins_with(sk, :sk)' \
     --expression-attribute-values "{\":pk\":{\"S\":\"user/$pool/$sub\"},\":sk\":{\"S\":\"entry/\"}}" --output json |
-    jq -c --arg verdict "$1" '[.Items[].record.S | fromjson | select(.verdict == $verdict)] | last // empty')
+    jq -c "[.Items[].record.S | fromjson | select($1)] | last // empty")
   [ -n "$record" ]
 }
 
 AWS_SDK_UA_APP_ID=relatch-drill aws cognito-idp admin-set-user-mfa-preference "${user[@]}" --software-token-mfa-settings Enabled=false,PreferredMfa=false
 hop 'MFA is switched off'
-until_true "Relatch's record of it" entry open
+until_true "Relatch's record of it" entry '.verdict == "open"'
 hop "Relatch has recorded it: $(jq -r '"override \(.override.id), event of \(.cause.event_time), handled at \(.at)"' <<<"$record")"
 echo "          It has sent: $(jq -r '[.alerts[]? | "\(.severity) \(.kind)"] | join(", ")' <<<"$record")"
 if [ -t 0 ]; then
@@ -126,7 +129,7 @@ answer=$(jq -r '"user = \"\(.AccessKeyId):\(.SecretAccessKey)\"", (.SessionToken
     --data "{\"do\":\"end\",\"pool_id\":\"$pool\",\"sub\":\"$sub\"}" "$url")
 jq -e .override <<<"$answer" >/dev/null || fail "the end was not taken: $answer"
 hop 'the end is asked for'
-until_true 'the restore' entry restore
+until_true 'the restore' entry '.override.closed == "restored"'
 hop "Relatch has restored it: $(jq -r '"closed \(.override.closed // "not"), \([.actions[] | "\(.do) \(.result)"] | join(", "))"' <<<"$record")"
 aws cognito-idp admin-get-user "${user[@]}" --query UserMFASettingList --output text | grep -q SOFTWARE_TOKEN_MFA || fail 'Cognito does not show MFA as on'
 hop 'Cognito shows MFA as on'

@@ -73,7 +73,7 @@ func TestTheGuardrailProtectsTheGuard(t *testing.T) {
 			t.Errorf("anybody may delete %s", schedule)
 		}
 	}
-	if override := s.attribute(t, "OverrideFunction", "Arn"); !denied(t, policy, somebody, "lambda:InvokeFunction", override, "") || denied(t, policy, somebody, "lambda:InvokeFunctionUrl", override, "") {
+	if override := s.attribute(t, "OverrideFunction", "Arn"); !denied(t, policy, somebody, "lambda:InvokeFunction", override, "") || !denied(t, policy, somebody, "lambda:InvokeFunction", override+":$LATEST", "") || !denied(t, policy, somebody, "lambda:InvokeAsync", override, "") || denied(t, policy, somebody, "lambda:InvokeFunctionUrl", override, "") {
 		t.Error("anybody may invoke override without its URL, or nobody by it")
 	}
 	if !denied(t, policy, somebody, "lambda:UpdateEventSourceMapping", "arn:aws:lambda:us-east-1:111122223333:event-source-mapping:1", s.attribute(t, "AuditFunction", "Arn")) {

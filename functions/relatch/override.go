@@ -29,7 +29,7 @@ const exitHelp = `Exit status: 0 when it is done; 1 when it was refused, or is n
 usage, also for a USER who does not exist or could be several.`
 
 const overrideHelp = `Switch a user's MFA off for an emergency, with a reason on record. Relatch
-switches it on again after 24 hours at most.
+switches it on again after 24 hours, to the next full minute.
 
 It says what will happen, asks once, records the reason, switches every factor of
 the user off with your own AWS credentials, reads the user back and waits until

@@ -94,8 +94,9 @@ func (a Actor) Is(role string) bool {
 }
 
 // wrote reports whether author, the ARN under which somebody recorded a
-// justification, is this actor: the same user, the same role and session, or
-// the same source identity in the same account.
+// justification, is this actor: the same user, the same role and session, or the
+// IAM user of the same account whose name is the actor's source identity. A
+// session's name is no such proof: whoever assumes a role chooses it.
 func (a Actor) wrote(author string) bool {
 	if author == "" || a.ARN == "" {
 		return false
@@ -106,10 +107,10 @@ func (a Actor) wrote(author string) bool {
 	if a.SourceIdentity == "" {
 		return false
 	}
-	account, _, rest := splitARN(author)
+	account, kind, rest := splitARN(author)
 	own, _, _ := splitARN(a.ARN)
 	return author == a.SourceIdentity ||
-		account == own && rest[strings.LastIndexByte(rest, '/')+1:] == a.SourceIdentity
+		account == own && kind == "user" && rest[strings.LastIndexByte(rest, '/')+1:] == a.SourceIdentity
 }
 
 // splitARN takes arn:aws:sts::ACCOUNT:KIND/REST apart.

@@ -206,7 +206,8 @@ func usedBy(past []Past, id string) *Past {
 // independent reports whether the approver is neither the author, who is the
 // actor under whatever name, nor the user.
 func independent(j Justification, actor Actor, u User) bool {
-	return !actor.wrote(j.Approver) && j.ApprovableBy(j.Approver, u)
+	name := lastName(j.Approver)
+	return !actor.wrote(j.Approver) && !strings.EqualFold(name, actor.SourceIdentity) && j.ApprovableBy(j.Approver, u)
 }
 
 // ApprovableBy reports whether the approver, an ARN, is neither the author, in
@@ -215,10 +216,12 @@ func (j Justification) ApprovableBy(approver string, u User) bool {
 	if approver == "" || approver == j.Author {
 		return false
 	}
-	name := approver[strings.LastIndexAny(approver, "/:")+1:]
-	author := j.Author[strings.LastIndexAny(j.Author, "/:")+1:]
-	return name != author && !strings.EqualFold(name, u.Username) && name != string(u.Sub)
+	name := lastName(approver)
+	return !strings.EqualFold(name, lastName(j.Author)) && !strings.EqualFold(name, u.Username) && !strings.EqualFold(name, string(u.Sub))
 }
+
+// lastName is the name of a user or session at the end of an ARN.
+func lastName(arn string) string { return arn[strings.LastIndexAny(arn, "/:")+1:] }
 
 // filler are words that make a text longer and say nothing about this user's case.
 var filler = sync.OnceValue(func() map[string]bool {

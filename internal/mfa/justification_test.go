@@ -94,6 +94,14 @@ func rulesFailed() []ruleFailed {
 			c.actor.SourceIdentity = "tom"
 			c.all[0].Author = "arn:aws:iam::111122223333:user/tom"
 		}), []Rule{RuleApprover}},
+		{"approved by the author in another role, in capitals", claimed(approvalRequired, approvedBy("arn:aws:sts::111122223333:assumed-role/TeamLead/OPS-7")), []Rule{RuleApprover}},
+		{"written in a session that has the actor's identity for its name", claimed(func(c *claim) {
+			c.actor.SourceIdentity = "tom"
+			c.all[0].Author = "arn:aws:sts::111122223333:assumed-role/Intern/tom"
+		}), []Rule{RuleAuthor}},
+		{"approved in a session that has the actor's identity for its name", claimed(approvalRequired, approvedBy("arn:aws:sts::111122223333:assumed-role/Intern/tom"), func(c *claim) {
+			c.actor.SourceIdentity = "tom"
+		}), []Rule{RuleApprover}},
 		{"every failed rule is named", claimed(approvalRequired, wrote(func(j *Justification) {
 			*j = Justification{ID: "J-1", Reason: "test", Ticket: "?", Author: lead, At: t0.Add(time.Hour)}
 		})), []Rule{RuleAuthor, RuleTooShort, RuleBoilerplate, RuleTicket, RuleTooLate, RuleApprover}},
