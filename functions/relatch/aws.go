@@ -139,6 +139,9 @@ func (l *live) open(ctx context.Context, t terminal, needed ...stack.Output) (*p
 	if a.Region == "" {
 		return nil, errors.New("no Region is given: use --region, AWS_REGION or a profile that has one")
 	}
+	if _, err := a.Credentials.Retrieve(ctx); err != nil {
+		return nil, fmt.Errorf("there are no AWS credentials that can be used (aws sso login, --profile, or AWS_PROFILE): %w", err)
+	}
 	given := stack.Given{Stack: l.stack, Flags: stack.Settings{}, Getenv: t.getenv}
 	for output, value := range l.given {
 		given.Flags[output] = *value
