@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,11 +23,9 @@ var end = request.Request{Do: request.End, Pool: "us-east-1_EXAMPLE12", Sub: "s-
 // and the last one from then on. It returns how often it was asked.
 func asked(t *testing.T, answers ...http.HandlerFunc) (request.Answer, int, error) {
 	t.Helper()
-	n := 0
+	var n atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := answers[min(n, len(answers)-1)]
-		n++
-		answer(w, r)
+		answers[min(int(n.Add(1)), len(answers))-1](w, r)
 	}))
 	defer server.Close()
 	d := Desk{
@@ -35,7 +34,7 @@ func asked(t *testing.T, answers ...http.HandlerFunc) (request.Answer, int, erro
 		Wait: func(context.Context, time.Duration) error { return nil },
 	}
 	answer, err := d.Ask(t.Context(), end)
-	return answer, n, err
+	return answer, int(n.Load()), err
 }
 
 func says(status int, media, body string) http.HandlerFunc {

@@ -175,7 +175,10 @@ func (a *Account) SetPolicy(t testing.TB, document string) {
 func (a *Account) queues(t testing.TB, queues ...Queue) {
 	t.Helper()
 	for _, q := range queues {
-		out := made[*sqs.CreateQueueOutput](t, "create queue")(a.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: new(string(q))}))
+		out := made[*sqs.CreateQueueOutput](t, "create queue")(a.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{
+			// Where moto's answer is lost, what was received can be received again at once.
+			QueueName: new(string(q)), Attributes: map[string]string{"VisibilityTimeout": "0"},
+		}))
 		a.urls[q] = *out.QueueUrl
 	}
 }
