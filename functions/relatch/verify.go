@@ -10,6 +10,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/chain"
 	"github.com/stackflow/relatch/internal/dynamo"
+	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/stack"
 	"github.com/stackflow/relatch/internal/story"
 )
@@ -102,7 +103,7 @@ func (f *verifyFlags) run(c *cobra.Command, t terminal, paths []string) error {
 			return err
 		}
 		from = ledgerSource{c.Context(), p.Ledger, func(j dynamo.Journal) {
-			w.Standing(chain.Head{Journal: j.Name, Number: j.Standing.Entries, Hash: j.Standing.Head})
+			w.Standing(mfa.Head{Journal: j.Name, Number: j.Standing.Entries, Hash: j.Standing.Head})
 		}}
 	}
 	unreadable := false

@@ -14,14 +14,6 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
-// Head is the end of a journal at some time: the number of its last entry and
-// that entry's hash.
-type Head struct {
-	Journal string `json:"journal"`
-	Number  int    `json:"number"`
-	Hash    string `json:"hash"`
-}
-
 // Kind is what is wrong with a journal. The set is closed: add, never rename.
 type Kind string
 
@@ -75,7 +67,7 @@ type journal struct {
 	logged   map[int]sum
 	last     int  // the highest number that was logged
 	denied   bool // a logged head has been contradicted
-	standing *Head
+	standing *mfa.Head
 }
 
 func (w *Walk) journal(name string) *journal {
@@ -99,7 +91,7 @@ func (w *Walk) found(name string, number int, kind Kind, what string, args ...an
 
 // Logged tells of a head that was logged. All of them come before the first
 // entry. The error says that it is no head.
-func (w *Walk) Logged(h Head) error {
+func (w *Walk) Logged(h mfa.Head) error {
 	var s sum
 	if n, err := hex.Decode(s[:], []byte(h.Hash[:min(len(h.Hash), 2*len(s))])); err != nil || n != len(s) || len(h.Hash) != 2*len(s) {
 		return fmt.Errorf("the hash of a head is %d hexadecimal digits, not %.80q", 2*len(s), h.Hash)
@@ -126,7 +118,7 @@ func (w *Walk) Logged(h Head) error {
 // Standing tells how the journal's standing has its end: mfa.Standing.Entries and
 // Head. It may come at any time before End, and must have been read together
 // with the entries: a ledger that went on meanwhile looks truncated.
-func (w *Walk) Standing(h Head) { w.journal(h.Journal).standing = &h }
+func (w *Walk) Standing(h mfa.Head) { w.journal(h.Journal).standing = &h }
 
 // Entry walks the next entry.
 func (w *Walk) Entry(e mfa.Entry) {

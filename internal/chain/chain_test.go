@@ -30,12 +30,12 @@ func grow(name string, n int) ([]mfa.Entry, mfa.Standing) {
 	return entries, s
 }
 
-func head(e mfa.Entry) chain.Head {
-	return chain.Head{Journal: e.Journal, Number: e.Number, Hash: e.Hash}
+func head(e mfa.Entry) mfa.Head {
+	return mfa.Head{Journal: e.Journal, Number: e.Number, Hash: e.Hash}
 }
 
 // walk verifies the entries and returns what was found.
-func walk(t interface{ Fatal(...any) }, entries []mfa.Entry, logged []chain.Head, standings ...mfa.Standing) []chain.Finding {
+func walk(t interface{ Fatal(...any) }, entries []mfa.Entry, logged []mfa.Head, standings ...mfa.Standing) []chain.Finding {
 	var w chain.Walk
 	for _, h := range logged {
 		if err := w.Logged(h); err != nil {
@@ -46,7 +46,7 @@ func walk(t interface{ Fatal(...any) }, entries []mfa.Entry, logged []chain.Head
 		w.Entry(e)
 	}
 	for _, s := range standings {
-		w.Standing(chain.Head{Journal: s.Journal, Number: s.Entries, Hash: s.Head})
+		w.Standing(mfa.Head{Journal: s.Journal, Number: s.Entries, Hash: s.Head})
 	}
 	return w.End()
 }
@@ -60,7 +60,7 @@ func rehash(e mfa.Entry) mfa.Entry {
 func TestTheFirstBrokenEntryIsNamed(t *testing.T) {
 	type ledger struct {
 		entries  []mfa.Entry
-		logged   []chain.Head
+		logged   []mfa.Head
 		standing []mfa.Standing
 	}
 	for _, tt := range []struct {
@@ -80,11 +80,11 @@ func TestTheFirstBrokenEntryIsNamed(t *testing.T) {
 		{"two entries are swapped", func(l *ledger) { l.entries[1], l.entries[3] = l.entries[3], l.entries[1] }, "a 4 reordered: entry 4 stands before entry 3"},
 		{"an entry is there twice", func(l *ledger) { l.entries = slices.Insert(l.entries, 4, l.entries[1]) }, "a 2 repeated: entry 2 is there again after entry 4"},
 		{"the last entries are cut off and were logged", func(l *ledger) {
-			l.logged = []chain.Head{head(l.entries[1]), head(l.entries[4])}
+			l.logged = []mfa.Head{head(l.entries[1]), head(l.entries[4])}
 			l.entries = l.entries[:3]
 		}, "a 4 truncated: entry 5 was logged, but the journal ends with entry 3"},
 		{"a whole journal is gone", func(l *ledger) {
-			l.logged, l.entries = []chain.Head{head(l.entries[0])}, nil
+			l.logged, l.entries = []mfa.Head{head(l.entries[0])}, nil
 		}, "a 1 truncated: entry 1 was logged, but the journal ends with entry 0"},
 		{"the last entries are cut off and counted", func(l *ledger) {
 			_, s := grow("a", 5)
@@ -100,7 +100,7 @@ func TestTheFirstBrokenEntryIsNamed(t *testing.T) {
 			l.entries[4], l.standing = rehash(l.entries[4]), []mfa.Standing{s}
 		}, "a 5 replaced: entry 5 has not the hash that the standing has"},
 		{"history was written anew and went on", func(l *ledger) {
-			l.logged = []chain.Head{head(l.entries[1]), head(l.entries[2])}
+			l.logged = []mfa.Head{head(l.entries[1]), head(l.entries[2])}
 			l.entries[1].Record = []byte(`{}`)
 			for i := 1; i < 5; i++ {
 				l.entries[i].Prev = l.entries[i-1].Hash
@@ -109,7 +109,7 @@ func TestTheFirstBrokenEntryIsNamed(t *testing.T) {
 			l.logged = append(l.logged, head(l.entries[4]))
 		}, "a 2 replaced: entry 2 was logged with the hash"},
 		{"one number was logged twice", func(l *ledger) {
-			l.logged = []chain.Head{head(l.entries[1]), {Journal: "a", Number: 2, Hash: l.entries[0].Hash}}
+			l.logged = []mfa.Head{head(l.entries[1]), {Journal: "a", Number: 2, Hash: l.entries[0].Hash}}
 		}, "a 2 forked: entry 2 was logged with two different hashes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestTheFirstBrokenEntryIsNamed(t *testing.T) {
 
 func TestOnlyAHeadIsLogged(t *testing.T) {
 	good, _ := grow("a", 1)
-	for _, h := range []chain.Head{
+	for _, h := range []mfa.Head{
 		{},
 		{Journal: "a", Number: 1},
 		{Journal: "a", Number: 1, Hash: good[0].Hash + "00"},
@@ -148,7 +148,7 @@ func TestOnlyAHeadIsLogged(t *testing.T) {
 type house struct {
 	entries   []mfa.Entry
 	standings []mfa.Standing
-	logged    []chain.Head
+	logged    []mfa.Head
 }
 
 func build(t *rapid.T) house {
@@ -229,7 +229,7 @@ func TestTruncationIsFoundWhenAHeadWasLogged(t *testing.T) {
 		entries, _ := grow("a", rapid.IntRange(1, 20).Draw(t, "entries"))
 		last := rapid.IntRange(1, len(entries)).Draw(t, "logged")
 		keep := rapid.IntRange(0, last-1).Draw(t, "kept")
-		got := walk(t, entries[:keep], []chain.Head{head(entries[last-1])})
+		got := walk(t, entries[:keep], []mfa.Head{head(entries[last-1])})
 		want := []chain.Finding{{
 			Journal: "a", Number: keep + 1, Kind: chain.Truncated,
 			What: fmt.Sprintf("entry %d was logged, but the journal ends with entry %d", last, keep),
@@ -256,7 +256,7 @@ func TestTheLedgerOfEveryScenarioIsWhole(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w.Standing(chain.Head{Journal: journal, Number: loaded.Standing.Entries, Hash: loaded.Standing.Head})
+			w.Standing(mfa.Head{Journal: journal, Number: loaded.Standing.Entries, Hash: loaded.Standing.Head})
 			for _, e := range r.Account.Entries(journal) {
 				w.Entry(e)
 			}

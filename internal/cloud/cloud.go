@@ -7,6 +7,7 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -88,6 +89,27 @@ func OpenDesk(a aws.Config, c config.Config, now func() time.Time) Desk {
 		Policy: policy(a, items, c, now),
 		Audit:  queue.NewAudit(sqs.NewFromConfig(a), c.AuditQueueURL),
 	}
+}
+
+// Function is what audit, reenable and sweep begin with.
+type Function struct {
+	*Cloud
+	// Worker may not write to users.
+	Worker *worker.Worker
+}
+
+// Begin opens a function by its environment, as os.Environ and os.Getenv have it.
+// The error joins everything that is wrong with that.
+func Begin(environ []string, getenv func(string) string, now func() time.Time) (*Function, error) {
+	settings, err := config.Read(environ)
+	account, loadErr := Load(getenv)
+	if err = errors.Join(err, loadErr); err != nil {
+		return nil, err
+	}
+	cloud := Open(account, settings, now)
+	w := worker.New(settings.House(), cloud.Ports, now)
+	w.Together = worker.Together
+	return &Function{Cloud: cloud, Worker: w}, nil
 }
 
 // orNever is a duration for which the zero means the default and a negative one never.

@@ -21,7 +21,6 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/stackflow/relatch/internal/chain"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 )
@@ -81,10 +80,10 @@ func (f Files) Entries() iter.Seq2[mfa.Entry, error] {
 // a line or as the member head of a function's log line. Either may be wrapped as
 // {"message": "…"} or {"@message": "…"}, and stand after a time stamp, as
 // CloudWatch Logs exports them. Lines without a head are passed over.
-func (f Files) Heads() iter.Seq2[chain.Head, error] {
-	return func(yield func(chain.Head, error) bool) {
+func (f Files) Heads() iter.Seq2[mfa.Head, error] {
+	return func(yield func(mfa.Head, error) bool) {
 		for r, err := range f.lines {
-			var head chain.Head
+			var head mfa.Head
 			if err == nil {
 				l, err := parse(r.text)
 				switch {
@@ -93,7 +92,7 @@ func (f Files) Heads() iter.Seq2[chain.Head, error] {
 				case l.Head != nil:
 					head = *l.Head
 				case l.Journal != "" && l.Hash != "":
-					head = chain.Head{Journal: l.Journal, Number: l.Number, Hash: l.Hash}
+					head = mfa.Head{Journal: l.Journal, Number: l.Number, Hash: l.Hash}
 				default:
 					continue
 				}
@@ -113,7 +112,7 @@ type line struct {
 	Prev    string         `json:"prev"`
 	Hash    string         `json:"hash"`
 	Record  jsontext.Value `json:"record"`
-	Head    *chain.Head    `json:"head"`
+	Head    *mfa.Head      `json:"head"`
 	Message *string        `json:"message"`
 	Insight *string        `json:"@message"`
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/stackflow/relatch/internal/chain"
 	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -147,15 +146,15 @@ func TestHeadsAreFoundAmongLogLines(t *testing.T) {
 		`{"@message":` + quote(t, line) + `}`,
 		`{"message":"no head"}`,
 	}, "\n")
-	var got []chain.Head
+	var got []mfa.Head
 	for h, err := range (export.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text)}).Heads() {
 		if err != nil {
 			t.Fatal(err)
 		}
 		got = append(got, h)
 	}
-	second := chain.Head{Journal: "a", Number: 2, Hash: "ff"}
-	if diff := cmp.Diff([]chain.Head{{Journal: "a", Number: 1, Hash: "ee"}, second, second, second, second}, got); diff != "" {
+	second := mfa.Head{Journal: "a", Number: 2, Hash: "ff"}
+	if diff := cmp.Diff([]mfa.Head{{Journal: "a", Number: 1, Hash: "ee"}, second, second, second, second}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, err := range (export.Files{Paths: []string{"nowhere"}}).Heads() {

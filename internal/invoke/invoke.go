@@ -114,10 +114,13 @@ func (f *Function) ready(ctx context.Context) error {
 	return err
 }
 
-// look has the worker look, and tells what it saw, also when that ended with an error.
+// look has the worker look, and tells what it saw, also when that ended with an
+// error. What is ignored without a look at anything waits for nothing.
 func (f *Function) look(ctx context.Context, c mfa.Change) (worker.Seen, error) {
-	if err := f.ready(ctx); err != nil {
-		return worker.Seen{}, err
+	if d, screened := mfa.Screen(f.Worker.House, c); !screened || d.Verdict != mfa.Ignores {
+		if err := f.ready(ctx); err != nil {
+			return worker.Seen{}, err
+		}
 	}
 	seen, err := f.Worker.Look(ctx, c)
 	tell(f.Telemetry, seen)

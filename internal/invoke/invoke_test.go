@@ -305,10 +305,14 @@ func TestEvidenceIsKeptBeforeTheRejectIsTold(t *testing.T) {
 func TestNothingIsLookedAtUnlessTheStartWasChecked(t *testing.T) {
 	h := open(t, "a")
 	h.audit.Ready = func(context.Context) error { return errTrouble }
-	h.sweep.Ready = h.audit.Ready
+	h.sweep.Ready, h.reenable.Ready = h.audit.Ready, h.audit.Ready
 	const irrelevant = `{"eventVersion":"1.11","eventTime":"2026-11-23T12:00:00Z","eventSource":"cognito-idp.amazonaws.com","eventName":"ListUsers","eventID":"e-2","eventType":"AwsApiCall"}`
 	if diff := cmp.Diff([]string{"m-0", "m-1"}, failures(t.Context(), t, h.audit.Invoke, batch(t, h.disabled("a"), "{", irrelevant))); diff != "" {
 		t.Errorf("to come again (-want +got):\n%s", diff)
+	}
+	const ours, another = `{"pool_id":"us-east-1_EXAMPLE12","sub":"a"}`, `{"pool_id":"us-east-1_OTHER","sub":"a"}`
+	if diff := cmp.Diff([]string{"m-0"}, failures(t.Context(), t, h.reenable.Invoke, batch(t, ours, another))); diff != "" {
+		t.Errorf("to come again to reenable (-want +got):\n%s", diff)
 	}
 	if err := h.sweep.Invoke(t.Context(), nil); !errorsSay(err, "trouble") {
 		t.Errorf("sweep: %v", err)

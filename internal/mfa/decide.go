@@ -112,12 +112,11 @@ type State struct {
 }
 
 // Reading is what came of reading the policy record: Err says why the record
-// cannot be used, Last is the last good policy before (the zero Policy if none).
+// cannot be used. The last good policy before is in the standing.
 type Reading struct {
 	Policy Policy
 	Raw    []byte
 	Err    error
-	Last   Policy
 }
 
 // Decision is what Decide says.

@@ -213,10 +213,10 @@ func listed(subs ...Sub) State {
 	return s
 }
 
-func policyRead(raw string, last Policy, in ...Incident) State {
-	r := Reading{Raw: []byte(raw), Last: last}
+func policyRead(raw, last string, in ...Incident) State {
+	r := Reading{Raw: []byte(raw)}
 	r.Policy, r.Err = ParsePolicy(r.Raw)
-	return State{House: now().House, Reading: &r, Standing: Standing{Journal: PolicyJournal, Incidents: in}}
+	return State{House: now().House, Reading: &r, Standing: Standing{Journal: PolicyJournal, Incidents: in, Policy: []byte(last)}}
 }
 
 // done are results of the actions; with none the decision is taken as Decide made it.
@@ -252,7 +252,6 @@ type decided struct {
 
 // decisions has a row for every reason, in the order of precedence of Decide.
 func decisions() []decided {
-	policy := DefaultPolicy()
 	invalid := Incident{Key: PolicyJournal, Kind: PolicyInvalid, Severity: Warning, Since: t0}
 	weakened := Incident{Key: PolicyJournal, Kind: PolicyWeakened, Severity: Critical, Since: t0}
 	oldPast := ended(t0.Add(-2*time.Hour), t0.Add(time.Hour))
@@ -266,12 +265,12 @@ func decisions() []decided {
 		{"a call that failed", now(), failed(off(t0, TOTP)), 0, nil, want{Ignores, CallFailed, "", nil, nil}},
 		{"a call that failed and names nobody", now(), failed(Change{Kind: FactorsChanged, Pool: thePool}), 0, nil, want{Ignores, CallFailed, "", nil, nil}},
 		{"a delivery that the journal has", but(now(), known), off(t0, TOTP), 0, nil, want{Ignores, Duplicate, "", nil, nil}},
-		{"a good policy as strong as before", policyRead(defaultDocument, policy), Change{Kind: Swept}, 0, nil, want{Ignores, NotRequired, "", nil, nil}},
-		{"a policy that cannot be read", policyRead("{", policy), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_invalid warning triggered"}}},
-		{"a policy that cannot be read either", policyRead("[", policy, invalid), Change{Kind: Swept}, 0, nil, want{Ignores, NotRequired, "", nil, nil}},
-		{"a good policy after a bad one", policyRead(defaultDocument, policy, invalid), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_invalid warning resolved"}}},
-		{"a policy that asks for less", policyRead(`["super_admin"]`, policy), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_weakened critical triggered"}}},
-		{"a bad policy does not quieten a weakened one", policyRead("{", policy, weakened), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_invalid critical changed"}}},
+		{"a good policy as strong as before", policyRead(defaultDocument, defaultDocument), Change{Kind: Swept}, 0, nil, want{Ignores, NotRequired, "", nil, nil}},
+		{"a policy that cannot be read", policyRead("{", defaultDocument), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_invalid warning triggered"}}},
+		{"a policy that cannot be read either", policyRead("[", defaultDocument, invalid), Change{Kind: Swept}, 0, nil, want{Ignores, NotRequired, "", nil, nil}},
+		{"a good policy after a bad one", policyRead(defaultDocument, defaultDocument, invalid), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_invalid warning resolved"}}},
+		{"a policy that asks for less", policyRead(`["super_admin"]`, defaultDocument), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_weakened critical triggered"}}},
+		{"a bad policy does not quieten a weakened one", policyRead("{", defaultDocument, weakened), Change{Kind: Swept}, 0, nil, want{Alerts, PolicyRead, "", nil, []string{"policy_invalid critical changed"}}},
 		{"the guard touched by anybody", guardState(), onRule(admin, "relatch-mfa"), 0, nil, want{Alerts, GuardTouched, "", nil, []string{"guard_changed critical triggered"}}},
 		{"the guard touched by the deployment", guardState(), onRule(Actor{ARN: deploys}, "relatch-mfa"), 0, nil, want{Alerts, GuardTouched, "", nil, []string{"guard_changed info triggered"}}},
 		{"the guard touched by Relatch", guardState(), onRule(own(), "relatch-mfa"), 0, nil, want{Ignores, OwnAct, "", nil, nil}},

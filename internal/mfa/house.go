@@ -194,9 +194,11 @@ func (l *look) readPolicy(r Reading) Decision {
 		if in != nil && in.Kind == PolicyInvalid {
 			l.resolve(PolicyJournal)
 		}
-		if weaker := r.Policy.Weaker(r.Last); r.Last.Valid() && len(weaker) > 0 {
-			d.Problem = strings.Join(weaker, "; ")
-			l.raise(PolicyWeakened, Critical, PolicyJournal)
+		if last, err := ParsePolicy(l.Standing.Policy); err == nil { // else there was none
+			if weaker := r.Policy.Weaker(last); len(weaker) > 0 {
+				d.Problem = strings.Join(weaker, "; ")
+				l.raise(PolicyWeakened, Critical, PolicyJournal)
+			}
 		}
 		l.next.Policy = r.Raw
 	}

@@ -252,11 +252,11 @@ func TestASweepOfAPoolRemembersTheRolesThatItLookedAt(t *testing.T) {
 }
 
 func TestTheLastGoodPolicyIsKept(t *testing.T) {
-	good := Decide(policyRead(`["a"]`, Policy{}), Change{Kind: Swept}, DefaultPolicy(), t0)
+	good := Decide(policyRead(`["a"]`, ""), Change{Kind: Swept}, DefaultPolicy(), t0)
 	if string(good.Standing.Policy) != `["a"]` || len(good.Alerts) > 0 {
 		t.Errorf("the first policy: kept %s, %v", good.Standing.Policy, said(good).Alerts)
 	}
-	s := policyRead(`{"mfa_enforcement":`, DefaultPolicy())
+	s := policyRead(`{"mfa_enforcement":`, defaultDocument)
 	s.Standing.Policy = good.Standing.Policy
 	if bad := Decide(s, Change{Kind: Swept}, DefaultPolicy(), t0); string(bad.Standing.Policy) != `["a"]` || bad.Problem == "" {
 		t.Errorf("after a bad one: kept %s, problem %q", bad.Standing.Policy, bad.Problem)

@@ -233,6 +233,14 @@ type Entry struct {
 	Record  []byte `json:"record"` // the very bytes that were hashed
 }
 
+// Head is the end of a journal at some time: the number of its last entry and that
+// entry's hash. The zero Head is that of a record in no journal.
+type Head struct {
+	Journal string `json:"journal"`
+	Number  int    `json:"number"`
+	Hash    string `json:"hash"`
+}
+
 // Append returns the standing with the record as its newest entry, and the
 // entry. The hash covers the journal, the number, the hash before and the
 // record's bytes.

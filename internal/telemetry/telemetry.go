@@ -57,13 +57,13 @@ func New(log *zap.Logger, function string, now func() time.Time) *Telemetry {
 //     an incident or had something noted: a record that somebody else had begun
 //     keeps its old time;
 //   - ReenableLateness, the seconds from the deadline to the restore.
-func (t *Telemetry) Record(r mfa.Record, h worker.Head) {
+func (t *Telemetry) Record(r mfa.Record, h mfa.Head) {
 	level := zapcore.InfoLevel
 	if r.Verdict == mfa.Rejects || slices.ContainsFunc(r.Alerts, critical) {
 		level = zapcore.WarnLevel
 	}
 	fields := []zap.Field{zap.Inline(members(r))}
-	if h != (worker.Head{}) {
+	if h != (mfa.Head{}) {
 		fields = append(fields, zap.Dict("head", zap.String("journal", h.Journal), zap.Int("number", h.Number), zap.String("hash", h.Hash)))
 	}
 	t.write(level, "record", fields, deliveries(r), set{[]string{byFunction}, spans(r, t.now())})

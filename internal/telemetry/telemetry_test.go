@@ -63,9 +63,9 @@ func records(t *testing.T) map[string]replay.Result {
 	return all
 }
 
-func head(n int) worker.Head {
+func head(n int) mfa.Head {
 	journal := mfa.UserJournal("us-east-1_EXAMPLE12", "04978819-2151-70ed-0402-7d0ba10a1e63")
-	return worker.Head{Journal: journal, Number: n, Hash: strings.Repeat("0f", 32)}
+	return mfa.Head{Journal: journal, Number: n, Hash: strings.Repeat("0f", 32)}
 }
 
 func TestLinesReadAsTheGoldenFileSays(t *testing.T) {
@@ -93,7 +93,7 @@ func TestLinesReadAsTheGoldenFileSays(t *testing.T) {
 	for _, r := range all["unreadable-among-good"].Records {
 		if r.Verdict == mfa.Rejects {
 			audit.now = r.At
-			audit.Record(r, worker.Head{})
+			audit.Record(r, mfa.Head{})
 			add(audit, "record: reject, in no journal")
 		}
 	}
@@ -269,7 +269,7 @@ func TestEveryDeliveryIsCountedOnce(t *testing.T) {
 	for name, result := range records(t) {
 		h := newHouse("audit")
 		for _, r := range result.Records {
-			h.Record(r, worker.Head{})
+			h.Record(r, mfa.Head{})
 		}
 		h.Irrelevant(result.Summary.Ignored[mfa.Irrelevant])
 		sum := int64(0)
@@ -336,7 +336,7 @@ func TestTimesAreMeasured(t *testing.T) {
 		h := newHouse("audit")
 		h.now = at
 		c.r.At, c.r.Verdict = at, mfa.Opens
-		h.Record(c.r, worker.Head{})
+		h.Record(c.r, mfa.Head{})
 		if diff := cmp.Diff(c.want, metrics(t, h.written()[0])); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}

@@ -37,9 +37,10 @@ type Worker struct {
 
 // policy is what was read last and what was good last.
 type policy struct {
-	read bool
-	raw  []byte
-	good mfa.Policy // invalid: none
+	refreshed bool
+	read      bool // the last time
+	raw       []byte
+	good      mfa.Policy // invalid: none
 }
 
 // rules is the policy that holds.
@@ -69,7 +70,7 @@ type Seen struct {
 	// interest, two where an unfinished intention was finished on the way.
 	Records []mfa.Record
 	// Heads are where the records stand in the ledger, each at the index of its record.
-	Heads []Head
+	Heads []mfa.Head
 	// Verdict and Reason are those of the change itself, also without a record.
 	Verdict mfa.Verdict
 	Reason  mfa.Reason
@@ -77,14 +78,6 @@ type Seen struct {
 	LookAt time.Time
 	// RetellAt is when a look that finds the pool's posture changed may say so.
 	RetellAt time.Time
-}
-
-// Head is the end of a journal after a record was appended; the zero Head means
-// that the record is in no journal.
-type Head struct {
-	Journal string `json:"journal"`
-	Number  int    `json:"number"`
-	Hash    string `json:"hash"`
 }
 
 // ErrBusy means that somebody else is acting on the same journal. Try again
@@ -130,7 +123,11 @@ func (w *Worker) screened(ctx context.Context, c mfa.Change, d mfa.Decision) (Se
 	if err := w.send(ctx, mfa.State{House: w.House}, c, d, now); err != nil {
 		return Seen{}, err
 	}
-	return seen(d).with(mfa.NewRecord(c, d, w.rules(), now, nil), Head{}), nil
+	var holds mfa.Policy // before Refresh none is known, and nothing depended on it
+	if w.policy.refreshed {
+		holds = w.rules()
+	}
+	return seen(d).with(mfa.NewRecord(c, d, holds, now, nil), mfa.Head{}), nil
 }
 
 func seen(d mfa.Decision) Seen {
@@ -138,7 +135,7 @@ func seen(d mfa.Decision) Seen {
 }
 
 // with adds a record, if it is to be kept.
-func (s Seen) with(r mfa.Record, h Head) Seen {
+func (s Seen) with(r mfa.Record, h mfa.Head) Seen {
 	if r.Kept() {
 		s.Records, s.Heads = append(s.Records, r), append(s.Heads, h)
 	}
@@ -229,7 +226,7 @@ func (w *Worker) attempt(ctx context.Context, c mfa.Change, told func(*mfa.State
 	}
 	if s.Known {
 		d := mfa.Decide(s, c, w.rules(), now)
-		return seen(d).with(mfa.NewRecord(c, d, w.rules(), now, nil), Head{}), nil
+		return seen(d).with(mfa.NewRecord(c, d, w.rules(), now, nil), mfa.Head{}), nil
 	}
 	if !ahead {
 		err = w.together(w.sights(ctx, &s, c, now)...)
@@ -456,15 +453,15 @@ func (w *Worker) do(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decisi
 }
 
 // confirm takes the step, with the outcome as an entry if it is to be kept.
-func (w *Worker) confirm(ctx context.Context, step Step, r mfa.Record) (Head, error) {
-	var head Head
+func (w *Worker) confirm(ctx context.Context, step Step, r mfa.Record) (mfa.Head, error) {
+	var head mfa.Head
 	if r.Kept() {
 		standing, entry := step.Standing.Append(r)
 		step.Standing, step.Entry = standing, &entry
-		head = Head{Journal: entry.Journal, Number: entry.Number, Hash: entry.Hash}
+		head = mfa.Head{Journal: entry.Journal, Number: entry.Number, Hash: entry.Hash}
 	}
 	if err := w.take(ctx, step); err != nil {
-		return Head{}, fmt.Errorf("write the outcome: %w", err)
+		return mfa.Head{}, fmt.Errorf("write the outcome: %w", err)
 	}
 	return head, nil
 }
@@ -625,24 +622,21 @@ func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
 	case unread == nil && w.policy.read && bytes.Equal(raw, w.policy.raw):
 		return Seen{}, nil
 	}
-	last, err := lastGood(ctx, w.Ledger)
-	if err != nil {
-		return Seen{}, err
+	r := mfa.Reading{Raw: raw, Err: unread}
+	if unread == nil {
+		r.Policy, r.Err = mfa.ParsePolicy(raw)
 	}
-	seen, err := w.look(ctx, mfa.Change{Kind: mfa.Swept}, func(s *mfa.State) {
-		r := mfa.Reading{Raw: raw, Last: last, Err: unread}
-		if unread == nil {
-			r.Policy, r.Err = mfa.ParsePolicy(raw)
+	seen, err := w.look(ctx, mfa.Change{Kind: mfa.Swept}, func(s *mfa.State) { s.Reading = &r })
+	if err != nil {
+		return seen, err
+	}
+	good := r.Policy
+	if r.Err != nil {
+		if good, err = lastGood(ctx, w.Ledger); err != nil {
+			return seen, err
 		}
-		s.Reading = &r
-	})
-	if err != nil {
-		return seen, err
 	}
-	if last, err = lastGood(ctx, w.Ledger); err != nil {
-		return seen, err
-	}
-	*w.policy = policy{read: unread == nil, raw: raw, good: last}
+	*w.policy = policy{refreshed: true, read: unread == nil, raw: raw, good: good}
 	return seen, nil
 }
 
