@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -61,6 +60,8 @@ type replayFlags struct {
 	regions, accounts              []string
 	decodeAll                      bool
 	verbose                        bool
+	compare, html                  string
+	other                          []byte // the policy record of --compare
 }
 
 func replayCommand(t terminal) *cobra.Command {
@@ -83,6 +84,8 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`)")
 	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
+	flags.StringVar(&f.compare, "compare", "", "tell only what this policy record would change (a `FILE`)")
+	flags.StringVar(&f.html, "html", "", "also write what happened as one page into this `FILE`")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
 	flags.StringVar(&f.from, "from", "", "leave out files of archives of the days before this `DAY`, such as 2026-11-23")
@@ -121,9 +124,9 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		return exit(exitUsage)
 	}
 	out := bufio.NewWriter(t.out)
-	w := f.writer(t, out, scenarios)
+	play, w := f.player(ctx, t, out, scenarios, options)
 	for _, s := range scenarios {
-		r, err := tell(ctx, s, options, w)
+		r, err := play(ctx, s)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && r != nil:
@@ -183,14 +186,17 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 		loader.Account = &file
 	}
 	if f.policy != "" {
-		raw, err := os.ReadFile(f.policy)
-		if err == nil {
-			_, err = mfa.ParsePolicy(raw)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--policy: %s: %w", f.policy, err))
-		}
+		raw, err := readPolicy("--policy", f.policy)
+		errs = append(errs, err)
 		options.Policy = raw
+	}
+	if f.compare != "" {
+		raw, err := readPolicy("--compare", f.compare)
+		errs = append(errs, err)
+		f.other = raw
+		if f.html != "" {
+			errs = append(errs, errors.New("--html: is for one policy, and there is no page for --compare"))
+		}
 	}
 	return loader, options, errors.Join(errs...)
 }
