@@ -24,7 +24,8 @@ type last interface {
 	unmet() bool
 }
 
-// player says how a scenario is played and told, and what comes last.
+// player says how a scenario is played and told, and what comes last. When the
+// context ends, the replay was stopped.
 func (f *replayFlags) player(ctx context.Context, t terminal, out *bufio.Writer, all []replay.Scenario, o replay.Options) (
 	func(context.Context, replay.Scenario) (*story.Report, error), last,
 ) {
@@ -33,6 +34,9 @@ func (f *replayFlags) player(ctx context.Context, t terminal, out *bufio.Writer,
 		return c.play, c
 	}
 	w := f.writer(t, out, all)
+	if f.html != "" {
+		w = &pageWriter{writer: w, ctx: ctx, path: f.html, asOf: o.Until}
+	}
 	return func(ctx context.Context, s replay.Scenario) (*story.Report, error) { return tell(ctx, s, o, w) }, w
 }
 
@@ -57,7 +61,8 @@ type comparer struct {
 	ascii        bool
 	total        diff.Comparison
 	played       int
-	differ       int // scenarios
+	differ       int  // scenarios
+	cut          bool // stopped before all were compared
 }
 
 func (f *replayFlags) comparer(t terminal, out io.Writer, o replay.Options) *comparer {
@@ -79,6 +84,7 @@ func (c *comparer) play(ctx context.Context, s replay.Scenario) (*story.Report, 
 		_, err = side(ctx, s, c.b, &b)
 	}
 	if err != nil {
+		c.cut = true
 		return &story.Report{Result: result}, err
 	}
 	names := map[mfa.RecordUser]string{}
@@ -138,16 +144,20 @@ func (c *comparer) text(write func(io.Writer) error) error {
 }
 
 // end writes the totals of all scenarios.
-func (c *comparer) end(took time.Duration) error {
+func (c *comparer) end(time.Duration) error {
 	switch {
+	case c.played == 0:
+		return nil
 	case c.json == nil:
 		return c.text(func(out io.Writer) error {
+			if c.cut {
+				fmt.Fprintln(out, "of what was compared before it was stopped:")
+			}
 			err := c.total.Totals(out)
 			fmt.Fprintf(out, "\nA: %s\nB: %s\n", story.Clean(c.nameA), story.Clean(c.nameB))
 			if c.played > 1 {
-				fmt.Fprintf(out, "%d of %d scenarios differ; ", c.differ, c.played)
+				fmt.Fprintf(out, "%d of %d scenarios differ\n", c.differ, c.played)
 			}
-			fmt.Fprintf(out, "done in %.1f s\n", took.Seconds())
 			return err
 		})
 	case c.played > 1:

@@ -41,6 +41,20 @@ Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
 of their disables warn instead of paging: list the users in an account file.
 
+--compare FILE replays everything under two policies: A, that of --policy or else
+of the account, and B, that of FILE. It tells only what differs: who would page
+and who would not, overrides that one would not open, justify or end when the
+other does, deliveries that one would ignore, in the order of their time; then the
+totals of both. A policy given by a flag holds throughout, instead of all those in
+the account file. With --format json there is a relatch.difference/1 on each line
+and a relatch.comparison/1 with the totals of each scenario, and of all. What
+scenarios expect is not checked, and the exit status does not tell whether
+something differs.
+
+--html FILE also writes a page that needs nothing else: the pages per day, a
+timeline for each user, every override and every alert, with filters. It names
+users, so only you may read it.
+
 Exit status: 0 when everything came as expected, or nothing was expected;
 1 when an expectation was not met; 2 for bad usage or unreadable input, after
 the rest has been done.`
@@ -52,6 +66,8 @@ const replayExamples = `  relatch replay events                         every sc
   relatch replay --from 2026-10-01 --to 2026-10-31 --region us-east-1 AWSLogs
   aws cloudtrail lookup-events --lookup-attributes \
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
+  relatch replay --policy policy.json --compare shorter.json AWSLogs
+  relatch replay --html year.html AWSLogs
   relatch replay --format json events | jq 'select(.verdict == "open")'`
 
 type replayFlags struct {
@@ -67,7 +83,7 @@ type replayFlags struct {
 func replayCommand(t terminal) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
-		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
+		Use:                   "replay [--account FILE] [--policy FILE] [--compare FILE] [--format text|json] [--html FILE] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
 		Short:                 "Run recorded deliveries through the worker",
 		Long:                  replayHelp,
 		Example:               replayExamples,
@@ -98,7 +114,7 @@ func replayCommand(t terminal) *cobra.Command {
 }
 
 func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error {
-	began := t.now()
+	began, asked := t.now(), ctx
 	loader, options, err := f.read(t, began)
 	if err != nil {
 		return err
@@ -124,7 +140,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		return exit(exitUsage)
 	}
 	out := bufio.NewWriter(t.out)
-	play, w := f.player(ctx, t, out, scenarios, options)
+	play, w := f.player(asked, t, out, scenarios, options)
 	for _, s := range scenarios {
 		r, err := play(ctx, s)
 		switch {
@@ -189,6 +205,11 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 		raw, err := readPolicy("--policy", f.policy)
 		errs = append(errs, err)
 		options.Policy = raw
+	}
+	if f.html != "" {
+		if err := writable(f.html); err != nil {
+			errs = append(errs, fmt.Errorf("--html: %w", err))
+		}
 	}
 	if f.compare != "" {
 		raw, err := readPolicy("--compare", f.compare)

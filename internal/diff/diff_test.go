@@ -285,18 +285,18 @@ func TestTheTotalsAreThoseOfTheSummaries(t *testing.T) {
 		b, against := side(t, s, policy)
 		got := diff.Compare(a, b, noName, time.Time{})
 		for _, x := range []struct {
-			diff.Totals
-			replay.Summary
+			got  diff.Totals
+			want replay.Summary
 		}{{got.A, of.Summary}, {got.B, against.Summary}} {
-			o, al := x.Summary.Overrides, x.Summary.Alerts
+			o, al := x.want.Overrides, x.want.Alerts
 			want := diff.Totals{
-				Policies: x.Policies, Pages: al.Critical, Warnings: al.Warning, Notes: al.Info, Overrides: o.Opened,
-				Justified: x.Justified, Seconds: x.Seconds, Ended: map[mfa.End]int{
+				Policies: x.got.Policies, Pages: al.Critical, Warnings: al.Warning, Notes: al.Info, Overrides: o.Opened,
+				Justified: x.got.Justified, Seconds: x.got.Seconds, Ended: map[mfa.End]int{
 					mfa.Restored: o.Restored, mfa.Reenabled: o.Reenabled, mfa.Reenrolled: o.Reenrolled, mfa.Gone: o.Gone,
 					report.Unrestorable: o.Unrestorable, report.StillOpen: o.Open,
 				},
 			}
-			if diff := cmp.Diff(want, x.Totals); diff != "" {
+			if diff := cmp.Diff(want, x.got); diff != "" {
 				t.Errorf("%s: -summary +totals:\n%s", s.Name, diff)
 			}
 		}
