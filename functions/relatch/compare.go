@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/stackflow/relatch/internal/alert"
@@ -38,18 +37,6 @@ func (f *replayFlags) player(ctx context.Context, t terminal, out *bufio.Writer,
 		w = &pageWriter{writer: w, ctx: ctx, path: f.html, asOf: o.Until}
 	}
 	return func(ctx context.Context, s replay.Scenario) (*story.Report, error) { return tell(ctx, s, o, w) }, w
-}
-
-// readPolicy reads the policy record that a flag names.
-func readPolicy(flag, path string) ([]byte, error) {
-	raw, err := os.ReadFile(path)
-	if err == nil {
-		_, err = mfa.ParsePolicy(raw)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", flag, path, err)
-	}
-	return raw, nil
 }
 
 // comparer replays each scenario under two policies and writes what differs.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -72,12 +73,12 @@ const replayExamples = `  relatch replay events                         every sc
 
 type replayFlags struct {
 	account, policy, format, until string
+	compare, html                  string
+	other                          []byte // the policy record of compare
 	from, to                       string
 	regions, accounts              []string
 	decodeAll                      bool
 	verbose                        bool
-	compare, html                  string
-	other                          []byte // the policy record of --compare
 }
 
 func replayCommand(t terminal) *cobra.Command {
@@ -100,8 +101,6 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`)")
 	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
-	flags.StringVar(&f.compare, "compare", "", "tell only what this policy record would change (a `FILE`)")
-	flags.StringVar(&f.html, "html", "", "also write what happened as one page into this `FILE`")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
 	flags.StringVar(&f.from, "from", "", "leave out files of archives of the days before this `DAY`, such as 2026-11-23")
@@ -110,11 +109,13 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
 	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
+	flags.StringVar(&f.compare, "compare", "", "tell only what the policy record in this `FILE` would change")
+	flags.StringVar(&f.html, "html", "", "also write what happens into this `FILE`, as one page")
 	return c
 }
 
 func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error {
-	began, asked := t.now(), ctx
+	began := t.now()
 	loader, options, err := f.read(t, began)
 	if err != nil {
 		return err
@@ -132,6 +133,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 			}
 		}
 	}
+	asked := ctx
 	if ctx.Err() != nil {
 		complain("stopped while reading; what follows is about what was read")
 		ctx = context.WithoutCancel(ctx)
@@ -372,4 +374,16 @@ func (w *textWriter) unmet() bool {
 		}
 	}
 	return false
+}
+
+// readPolicy reads the policy record that a flag names.
+func readPolicy(flag, path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		_, err = mfa.ParsePolicy(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", flag, path, err)
+	}
+	return raw, nil
 }
