@@ -138,7 +138,7 @@ func (c *Comparison) Add(o Comparison) {
 // delivery, an override and an incident came to, not the records.
 type Side struct {
 	events   map[string]*event
-	named    map[string]int
+	named    map[string]int    // how many more there are of a name
 	opened   map[string]*event // by the override's id
 	builder  report.Builder
 	book     incident.Book
@@ -196,8 +196,11 @@ func (s *Side) add(name string, e *event) *event {
 	if s.events == nil {
 		s.events, s.named, s.opened = map[string]*event{}, map[string]int{}, map[string]*event{}
 	}
-	s.named[name]++
-	e.id = name + " " + strconv.Itoa(s.named[name])
+	e.id = name
+	if s.events[name] != nil {
+		s.named[name]++
+		e.id += " " + strconv.Itoa(s.named[name])
+	}
 	s.events[e.id] = e
 	return e
 }
@@ -287,7 +290,10 @@ func (s *Side) finish(until time.Time) Totals {
 
 // heard is the event of an incident that is about no override.
 func (s *Side) heard(in *incident.Incident) *event {
-	e := &event{at: in.HeardAt, cause: in.Cause, incident: in.Key, Outcome: Outcome{Problem: in.Problem}}
+	e := &event{at: in.HeardAt, incident: in.Key, Outcome: Outcome{Problem: in.Problem}}
+	if in.Cause != nil {
+		e.cause = *in.Cause
+	}
 	if in.Key == "" {
 		e.incident = string(in.Kind)
 		return s.add(string(in.Kind)+in.HeardAt.Format(" 2006-01-02T15:04:05Z"), e)

@@ -22,9 +22,10 @@ type Incident struct {
 	PagedAt  time.Time // when it was first critical; zero if it never was
 	// Override is the id of the override that it is about, if it is about one.
 	Override string
-	// User, Cause and Problem are those of the record that it was heard with.
+	// User, Cause and Problem are those of the record that it was heard with; of what
+	// is about an override, which has them, there is no Cause.
 	User    *mfa.RecordUser
-	Cause   mfa.RecordCause
+	Cause   *mfa.RecordCause
 	Problem string
 }
 
@@ -60,7 +61,7 @@ func (b *Book) of(r mfa.Record, a mfa.Alert) *Incident {
 	if in := b.byKey[a.Incident]; in != nil && !noted {
 		return in
 	}
-	in := &Incident{Kind: a.Kind, Severity: a.Severity, HeardAt: r.At, User: r.User, Cause: r.Cause, Problem: r.Problem}
+	in := &Incident{Kind: a.Kind, Severity: a.Severity, HeardAt: r.At, User: r.User, Problem: r.Problem}
 	if noted {
 		if r.Override != nil {
 			in.Override = r.Override.ID
@@ -75,6 +76,10 @@ func (b *Book) of(r mfa.Record, a mfa.Alert) *Incident {
 			b.byKey = map[string]*Incident{}
 		}
 		b.byKey[in.Key] = in
+	}
+	if in.Override == "" {
+		cause := r.Cause // alone, or the record would stay
+		in.Cause = &cause
 	}
 	b.all = append(b.all, in)
 	return in
