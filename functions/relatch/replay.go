@@ -42,6 +42,20 @@ Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
 of their disables warn instead of paging: list the users in an account file.
 
+--compare FILE replays everything under two policies: A, that of --policy or else
+of the account, and B, that of FILE. It tells only what differs: who would page
+and who would not, overrides that one would not open, justify or end when the
+other does, deliveries that one would ignore, in the order of their time; then the
+totals of both. A policy given by a flag holds throughout, instead of all those in
+the account file. With --format json there is a relatch.difference/1 on each line
+and a relatch.comparison/1 with the totals of each scenario, and of all. What
+scenarios expect is not checked, and the exit status does not tell whether
+something differs.
+
+--html FILE also writes a page that needs nothing else: the pages per day, a
+timeline for each user, every override and every alert, with filters. It names
+users, so only you may read it.
+
 Exit status: 0 when everything came as expected, or nothing was expected;
 1 when an expectation was not met; 2 for bad usage or unreadable input, after
 the rest has been done.`
@@ -53,10 +67,14 @@ const replayExamples = `  relatch replay events                         every sc
   relatch replay --from 2026-10-01 --to 2026-10-31 --region us-east-1 AWSLogs
   aws cloudtrail lookup-events --lookup-attributes \
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
+  relatch replay --policy policy.json --compare shorter.json AWSLogs
+  relatch replay --html year.html AWSLogs
   relatch replay --format json events | jq 'select(.verdict == "open")'`
 
 type replayFlags struct {
 	account, policy, format, until string
+	compare, html                  string
+	other                          []byte // the policy record of compare
 	from, to                       string
 	regions, accounts              []string
 	decodeAll                      bool
@@ -66,7 +84,7 @@ type replayFlags struct {
 func replayCommand(t terminal) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
-		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
+		Use:                   "replay [--account FILE] [--policy FILE] [--compare FILE] [--format text|json] [--html FILE] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
 		Short:                 "Run recorded deliveries through the worker",
 		Long:                  replayHelp,
 		Example:               replayExamples,
@@ -91,6 +109,8 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
 	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
+	flags.StringVar(&f.compare, "compare", "", "tell only what the policy record in this `FILE` would change")
+	flags.StringVar(&f.html, "html", "", "also write what happens into this `FILE`, as one page")
 	return c
 }
 
@@ -113,6 +133,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 			}
 		}
 	}
+	asked := ctx
 	if ctx.Err() != nil {
 		complain("stopped while reading; what follows is about what was read")
 		ctx = context.WithoutCancel(ctx)
@@ -121,9 +142,9 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		return exit(exitUsage)
 	}
 	out := bufio.NewWriter(t.out)
-	w := f.writer(t, out, scenarios)
+	play, w := f.player(asked, t, out, scenarios, options)
 	for _, s := range scenarios {
-		r, err := tell(ctx, s, options, w)
+		r, err := play(ctx, s)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && r != nil:
@@ -183,14 +204,22 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 		loader.Account = &file
 	}
 	if f.policy != "" {
-		raw, err := os.ReadFile(f.policy)
-		if err == nil {
-			_, err = mfa.ParsePolicy(raw)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("--policy: %s: %w", f.policy, err))
-		}
+		raw, err := readPolicy("--policy", f.policy)
+		errs = append(errs, err)
 		options.Policy = raw
+	}
+	if f.html != "" {
+		if err := writable(f.html); err != nil {
+			errs = append(errs, fmt.Errorf("--html: %w", err))
+		}
+	}
+	if f.compare != "" {
+		raw, err := readPolicy("--compare", f.compare)
+		errs = append(errs, err)
+		f.other = raw
+		if f.html != "" {
+			errs = append(errs, errors.New("--html: is for one policy, and there is no page for --compare"))
+		}
 	}
 	return loader, options, errors.Join(errs...)
 }
@@ -345,4 +374,16 @@ func (w *textWriter) unmet() bool {
 		}
 	}
 	return false
+}
+
+// readPolicy reads the policy record that a flag names.
+func readPolicy(flag, path string) ([]byte, error) {
+	raw, err := os.ReadFile(path)
+	if err == nil {
+		_, err = mfa.ParsePolicy(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", flag, path, err)
+	}
+	return raw, nil
 }

@@ -14,17 +14,29 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 )
 
+//go:embed frame.html
+var frame string
+
 //go:embed page.html
 var page string
 
-var pageTemplate = sync.OnceValue(func() *template.Template {
-	return template.Must(template.New("page").Funcs(template.FuncMap{"factors": alert.Names, "ended": ended}).Parse(page))
-})
+var pageTemplate = sync.OnceValue(func() *template.Template { return framed(page) })
+
+// framed is the template of a page that uses those of the frame.
+func framed(page string) *template.Template {
+	functions := template.FuncMap{"factors": alert.Names, "ended": ended}
+	return template.Must(template.Must(template.New("page").Funcs(functions).Parse(frame)).Parse(page))
+}
+
+// head is what the frame says before the page: Script is the source that the
+// content policy allows, such as the hash of the page's own; empty allows none.
+type head struct{ Title, Script string }
 
 // HTML writes the report as one page that needs nothing else: no script, no
 // other file, and a content policy that allows none.
 func (r *Report) HTML(out io.Writer) error {
 	view := struct {
+		Head   head
 		Title  string
 		Span   string
 		AsOf   string
@@ -34,6 +46,7 @@ func (r *Report) HTML(out io.Writer) error {
 		Ends   []mfa.End // that occur
 	}{Span: Period{r.From, r.To}.span(), Lines: r.lines()}
 	view.Title = "MFA overrides, " + view.Span
+	view.Head.Title = view.Title
 	if !r.AsOf.IsZero() {
 		view.AsOf = moment(r.AsOf)
 	}

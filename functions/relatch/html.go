@@ -1,0 +1,119 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/stackflow/relatch/internal/account"
+	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/report"
+	"github.com/stackflow/relatch/internal/story"
+)
+
+// pageWriter also writes what happens as one page.
+type pageWriter struct {
+	writer
+	ctx     context.Context // when it ends, the replay was stopped
+	path    string
+	asOf    time.Time
+	page    report.Replay
+	current report.Replayed
+}
+
+func (w *pageWriter) record(r mfa.Record) error {
+	w.current.Add(r)
+	return w.writer.record(r)
+}
+
+func (w *pageWriter) scenario(r *story.Report) error {
+	facts := replayFacts{account: r.Account, users: map[mfa.RecordUser]mfa.User{}, names: r.Story.Names}
+	users := make([]mfa.RecordUser, len(r.Users))
+	for i := range r.Users {
+		u := &r.Users[i]
+		users[i] = mfa.RecordUser{Pool: u.Pool, Sub: u.Sub}
+		facts.users[users[i]] = mfa.User{Sub: u.Sub, Found: true, Username: u.Username, Roles: u.Roles}
+	}
+	asOf := w.asOf
+	if r.Left == 0 {
+		asOf = time.Time{} // it ended before
+	}
+	err := w.page.Add(context.WithoutCancel(w.ctx), r.Name, r.Summary.String(), &w.current, users, asOf, facts)
+	w.current = report.Replayed{}
+	return errors.Join(err, w.writer.scenario(r))
+}
+
+func (w *pageWriter) end(took time.Duration) error {
+	w.page.Cut = w.ctx.Err() != nil
+	return errors.Join(w.writer.end(took), whole(w.path, func(out *bufio.Writer) error { return w.page.HTML(out) }))
+}
+
+// replayFacts are what the account of a replay says besides the records.
+type replayFacts struct {
+	account *account.Account
+	users   map[mfa.RecordUser]mfa.User // at the end
+	names   map[mfa.Sub]string          // at the beginning, for those who are gone
+}
+
+func (f replayFacts) Person(_ context.Context, u mfa.RecordUser) (mfa.User, error) {
+	if person, ok := f.users[u]; ok {
+		return person, nil
+	}
+	return mfa.User{Sub: u.Sub, Username: f.names[u.Sub]}, nil
+}
+
+func (f replayFacts) Justification(ctx context.Context, o report.Override) (*mfa.Justification, error) {
+	if f.account == nil {
+		return nil, nil //nolint:nilnil // not known, as report.Facts says
+	}
+	all, err := f.account.Justifications(ctx, o.User.Pool, o.User.Sub)
+	if err != nil {
+		return nil, err
+	}
+	if i := slices.IndexFunc(all, func(j mfa.Justification) bool { return j.ID == o.JustificationID }); i >= 0 {
+		return &all[i], nil
+	}
+	return nil, nil //nolint:nilnil // not known, as report.Facts says
+}
+
+// whole writes a file that only its owner may read, so that at its path there is
+// all of it or what was there before. The error names the file.
+func whole(path string, write func(*bufio.Writer) error) error {
+	f, err := beside(path)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // it is there only if something else has failed
+	out := bufio.NewWriter(f)
+	if err := errors.Join(write(out), out.Flush(), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// beside makes a file in the folder of path.
+func beside(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: is no file", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot be written: %w", path, err)
+	}
+	return f, nil
+}
+
+// writable reports why a file cannot be written, before it takes an hour to find
+// out.
+func writable(path string) error {
+	f, err := beside(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
