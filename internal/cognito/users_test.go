@@ -136,7 +136,7 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 			"a local user in two calls, one for the second page of groups and one for TOTP, with unknown factors left out",
 			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": groups, "AdminGetUserAuthFactors": configured(`["PASSWORD","SOFTWARE_TOKEN"]`)},
 			mfa.User{
-				Sub: theSub, Found: true, Username: "maria", Enabled: true, CreatedAt: created, Roles: []mfa.Role{"cloud_admin", "itsm_manager"},
+				Sub: theSub, Found: true, Username: "maria", Names: []string{"m@example.com"}, Enabled: true, CreatedAt: created, Roles: []mfa.Role{"cloud_admin", "itsm_manager"},
 				Factors: []mfa.Factor{mfa.TOTP, mfa.SMS, mfa.Email}, Preferred: mfa.SMS,
 			},
 			4, false,
@@ -144,7 +144,7 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 		{
 			"a federated user, found by the filter",
 			map[string]func(map[string]any) string{"AdminGetUser": byUsername("google_42", federated), "AdminListGroupsForUser": byUsername("google_42", `{"Groups":[]}`), "ListUsers": listed},
-			mfa.User{Sub: theSub, Found: true, Username: "google_42", Enabled: true, Federated: true, CreatedAt: created},
+			mfa.User{Sub: theSub, Found: true, Username: "google_42", Names: []string{"m@example.com"}, Enabled: true, Federated: true, CreatedAt: created},
 			5, false,
 		},
 		{
