@@ -152,7 +152,7 @@ func (c *conversation) justify(ctx context.Context) (request.Answer, error) {
 	}
 	j := c.Record(c.told.By, c.now)
 	if user.NamedIn(j.Reason) || user.NamedIn(j.Ticket) {
-		return request.Answer{}, request.New(request.NamesUser, "the reason or the ticket names the user: write it without the username and the address, which the ledger never has")
+		return request.Answer{}, request.Named()
 	}
 	if failed := mfa.Check(j, policy); len(failed) > 0 {
 		return request.Answer{}, request.Failed(failed, policy)

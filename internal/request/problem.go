@@ -83,6 +83,11 @@ func Failed(rules []mfa.Rule, p mfa.Policy) *Problem {
 	return New(FailedRules, strings.Join(said, "; "), rules...)
 }
 
+// Named is the problem of a text that has the user's name in it.
+func Named() *Problem {
+	return New(NamesUser, "the reason or the ticket names the user: write it without the username and the address, which the ledger never has")
+}
+
 // Used is the problem of a ticket that was recorded for another user.
 func Used(ticket string, use mfa.TicketUse) *Problem {
 	return New(UsedTicket, mfa.RuleUsed.Says(mfa.Facts{Justification: mfa.Justification{Ticket: ticket, TicketOf: &use}}), mfa.RuleUsed)
