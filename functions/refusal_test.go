@@ -2,6 +2,7 @@ package functions_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -255,6 +256,15 @@ func TestWhatMustNotCountIsRefusedOverTheWire(t *testing.T) {
 			}.plays(t, r)
 		})
 	}
+	t.Run("what is no request", func(t *testing.T) {
+		before := items(t, a)
+		_, what := refusaltest.Good().Asks(refusaltest.Place{Pool: a.Pool, Sub: other})
+		strange(t, func(t *testing.T, e events.LambdaFunctionURLRequest) events.LambdaFunctionURLResponse {
+			t.Helper()
+			return answered(t, override, e)
+		}, asJSON(t, what))
+		same(t, "the table", before, items(t, a))
+	})
 	for _, f := range []*lambdatest.Function{override, audit} {
 		for line := range strings.Lines(f.Output()) { // a session's name is who asks
 			if strings.Contains(line, "@example.com") && !strings.Contains(line, "AWSReservedSSO_Admin") || strings.Contains(line, "Lost her phone") {
@@ -276,4 +286,58 @@ func answered(t *testing.T, f *lambdatest.Function, e events.LambdaFunctionURLRe
 		t.Fatal(err)
 	}
 	return answer
+}
+
+// strange is what is no request at all, and how it is answered.
+func strange(t *testing.T, ask func(*testing.T, events.LambdaFunctionURLRequest) events.LambdaFunctionURLResponse, body string) {
+	t.Helper()
+	large := `{"reason":"` + strings.Repeat("x", request.MaxBody) + `"}`
+	for _, c := range []struct {
+		name   string
+		change func(*events.LambdaFunctionURLRequest)
+		want   request.Type
+	}{
+		{"nothing at all", func(e *events.LambdaFunctionURLRequest) { *e = events.LambdaFunctionURLRequest{} }, request.Unidentified},
+		{"no authorizer", func(e *events.LambdaFunctionURLRequest) { e.RequestContext.Authorizer = nil }, request.Unidentified},
+		{"an authorizer that is not IAM", func(e *events.LambdaFunctionURLRequest) { e.RequestContext.Authorizer.IAM = nil }, request.Unidentified},
+		{"IAM without an ARN", func(e *events.LambdaFunctionURLRequest) {
+			e.RequestContext.Authorizer.IAM.UserARN, e.RequestContext.Authorizer.IAM.UserID = "", "AIDAEXAMPLE"
+		}, request.Unidentified},
+		{"who asks in a header", func(e *events.LambdaFunctionURLRequest) {
+			e.RequestContext.Authorizer, e.Headers["x-amzn-iam-user-arn"] = nil, ops
+		}, request.Unidentified},
+		{"another path", func(e *events.LambdaFunctionURLRequest) { e.RawPath = "/justify" }, request.Malformed},
+		{"PUT", func(e *events.LambdaFunctionURLRequest) { e.RequestContext.HTTP.Method = http.MethodPut }, request.Malformed},
+		{"DELETE", func(e *events.LambdaFunctionURLRequest) { e.RequestContext.HTTP.Method = http.MethodDelete }, request.Malformed},
+		{"no content-type", func(e *events.LambdaFunctionURLRequest) { e.Headers = nil }, request.Malformed},
+		{"a form", func(e *events.LambdaFunctionURLRequest) {
+			e.Headers["content-type"] = "application/x-www-form-urlencoded"
+		}, request.Malformed},
+		{"too large", func(e *events.LambdaFunctionURLRequest) { e.Body = large }, request.TooLarge},
+		{"too large, as base64", func(e *events.LambdaFunctionURLRequest) {
+			e.Body, e.IsBase64Encoded = base64.StdEncoding.EncodeToString([]byte(large)), true
+		}, request.TooLarge},
+		{"no UTF-8", func(e *events.LambdaFunctionURLRequest) {
+			e.Body, e.IsBase64Encoded = base64.StdEncoding.EncodeToString([]byte("{\"do\":\"end\",\"sub\":\"\xff\"}")), true
+		}, request.Malformed},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := signed(ops, body)
+			c.change(&e)
+			r := ask(t, e)
+			var p request.Problem
+			if err := json.Unmarshal([]byte(r.Body), &p); err != nil || p.Type != c.want || p.Status != r.StatusCode || p.Status/100 != 4 || p.Title == "" || p.Detail == "" || r.Headers["content-type"] != "application/problem+json" {
+				t.Errorf("%v: %d %s %s, want %s", err, r.StatusCode, r.Headers["content-type"], r.Body, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsNoRequestIsRefusedInMemory(t *testing.T) {
+	d := inMemory(t)
+	before := len(d.written(t))
+	strange(t, d.ask, d.names.Replace(justifyM))
+	if after := len(d.written(t)); after != before || len(d.sent(t)) > 0 {
+		t.Errorf("%d items were written", after-before)
+	}
 }
