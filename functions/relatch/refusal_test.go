@@ -25,7 +25,7 @@ import (
 // program runs the command as it is built, without a terminal.
 func (c *city) program(t *testing.T, args ...string) said {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), lambdatest.Build(t, "./functions/relatch"), args...) //nolint:gosec // G204: the program that the test has built
+	cmd := exec.CommandContext(t.Context(), lambdatest.Build(t, "./functions/relatch"), args...)
 	for name, value := range c.environment("AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null") {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}

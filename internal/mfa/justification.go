@@ -257,11 +257,12 @@ func lastName(arn string) string { return arn[strings.LastIndexAny(arn, "/:")+1:
 // filler are words that make a text longer and say nothing about this user's case.
 var filler = sync.OnceValue(func() map[string]bool {
 	words := map[string]bool{}
-	for _, w := range strings.Fields(`a access account admin an and approved as asap asdf at bar be business by can change
-		dear disable disabled disabling do emergency foo for fix hello i in instructed ipsum is issue it justification
-		lorem manager me mfa n na need needed needs no none now of off on ok on override per please qwerty re reason
-		request requested required requires requirement see sms standard switch switched temp temporarily temporary test
-		testing text the this ticket to todo totp tbd turn turned urgent urgently user we with work xxx`) {
+	for _, w := range strings.Fields(`a access account admin amet an and any applicable approved as asap asdf asked at bar baz be been blah business by can
+		change dear disable disabled disabling do dolor emergency fix foo for given hello here i in instructed ipsum is issue
+		it justification lorem manager me mfa n na need needed needs no none not now of off ok on override per please provided
+		purpose purposes qux qwerty re reason reasons request requested required requirement requires see sit sms some
+		something standard support switch switched tbd temp temporarily temporary test testing text the thing things this
+		ticket time to todo totp turn turned urgent urgently user we with work xxx`) {
 		words[w] = true
 	}
 	return words

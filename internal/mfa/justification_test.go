@@ -272,6 +272,7 @@ func TestBoilerplateIsToldFromReasons(t *testing.T) {
 	for _, text := range []string{
 		"test test test test", "aaaaaaaaaaaaaaaaaaaa", "please disable mfa for user", "emergency emergency emergency", "business justification",
 		"Please temporarily turn off MFA for this user as requested", "1234567890 1234567890", "-----------------", "ああああああああああああああああ", "",
+		"Lorem ipsum dolor sit amet", "foo bar baz qux foo bar", "blah blah blah blah", "No reason given at this time", "Not applicable here", "Support purposes, as asked",
 	} {
 		if !boilerplate(text) {
 			t.Errorf("%q passes", text)

@@ -235,7 +235,7 @@ func (w *Worker) Census(ctx context.Context) (Census, error) {
 			case o == nil:
 			case o.Unrestorable:
 				c.Open, c.Unrestorable = c.Open+1, c.Unrestorable+1
-			case o.Overdue && !(o.Tried && w.House.Observe):
+			case o.Overdue && (!o.Tried || !w.House.Observe):
 				c.Open, c.Overdue = c.Open+1, c.Overdue+1
 			default:
 				c.Open++
