@@ -18,7 +18,7 @@
 //     to tell two requests apart that are the same otherwise. A reason or ticket
 //     that has the user's name or address in it is refused: the ledger has neither.
 //   - approve says that the caller approves of a justification of the user. The
-//     first approval stands.
+//     first approval stands, and counts if it comes as early as a justification must.
 //   - end has the user's open override ended now.
 //
 // The answer is an Answer with status 201, or 200 if all of it was there before,
