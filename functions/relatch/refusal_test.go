@@ -89,7 +89,7 @@ func TestTheCommandSaysWhyAJustificationDoesNotCount(t *testing.T) {
 				return
 			}
 			blank := strings.TrimSpace(what.Reason) == "" && what.Do == request.Justify // bad usage: nobody is asked
-			if blank && (s.code != 2 || !strings.Contains(s.err, "--reason: say what happened")) || !blank && (s.code != 1 || !strings.Contains(s.err, r.Says)) {
+			if blank && (s.code != 2 || !strings.Contains(s.err, "say what happened")) || !blank && (s.code != 1 || !strings.Contains(s.err, r.Says)) {
 				t.Errorf("exit status %d, %s%s", s.code, s.out, s.err)
 			}
 			after := c.table(t)
