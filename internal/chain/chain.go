@@ -146,7 +146,11 @@ func (w *Walk) Standing(h mfa.Head) { w.journal(h.Journal).standing = &h }
 func (w *Walk) Justifications(name string, all []mfa.Justification) {
 	record := make(map[string]evidence, len(all))
 	for _, j := range all {
-		record[j.ID] = evidence{j.Sum(), j.Unapproved().Sum()}
+		on := evidence{j.Sum(), j.Unapproved().Sum()}
+		if _, twice := record[j.ID]; twice {
+			on = evidence{} // which of them is the one, nobody can tell
+		}
+		record[j.ID] = on
 	}
 	w.journal(name).record = record
 }

@@ -274,6 +274,7 @@ func TestAJustificationIsTheOneThatWasMatched(t *testing.T) {
 		{"another approver", matched(j), one(func(j *mfa.Justification) { j.Approver = "arn:c" }), altered(3)},
 		{"an earlier approval", matched(j), one(func(j *mfa.Justification) { j.ApprovedAt = noon }), altered(3)},
 		{"the approval is gone", matched(j), one(func(j *mfa.Justification) { *j = j.Unapproved() }), altered(3)},
+		{"another one under its ID", matched(j), append(one(func(j *mfa.Justification) { j.Reason = "forged" }), j), altered(2)},
 		{"it is gone", matched(j), nil, "a 2 unfounded: entry 2 was matched with justification J-1, which is not on record"},
 		{"an entry says that it was another one", func() []mfa.Entry {
 			entries := matched(j)
