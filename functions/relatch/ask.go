@@ -282,7 +282,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	p := t.page(f.output)
 	p.line("Asked for the end of %s of %s.", open.ID, person.Name)
 	s, done, err := o.Await(ctx, person, f.wait, func(s mfa.Standing) bool {
-		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried
+		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried && o.House.Observe
 	})
 	if err != nil {
 		return undone{err}
