@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"github.com/stackflow/relatch/internal/refusaltest"
 	"github.com/stackflow/relatch/internal/request"
 	"github.com/stackflow/relatch/internal/wiretest"
+	"github.com/stackflow/relatch/internal/worker"
 )
 
 // program runs the command as it is built, without a terminal.
@@ -124,4 +126,41 @@ func TestTheCommandTellsAReasonThatNamesTheUser(t *testing.T) {
 	if diff := cmp.Diff(before, c.table(t)); diff != "" || len(c.Factors(t, c.Pool, sub)) != 1 {
 		t.Errorf("the table (-before +after):\n%s", diff)
 	}
+}
+
+// Somebody who may write the table makes it look as if another person had approved.
+func TestVerifyFindsAnApprovalThatWasEdited(t *testing.T) {
+	c := build(t)
+	c.add(t, "bert", "itsm_manager")
+	s := c.standing(t, "bert")
+	s.Journal = mfa.UserJournal(c.Pool, c.subs["bert"])
+	for i := range 2 {
+		at := time.Now().UTC().AddDate(0, 0, -i-1).Truncate(time.Second)
+		s.Past = append(s.Past, mfa.Past{ID: fmt.Sprint("O-", i), OpenedAt: at, ClosedAt: at.Add(time.Hour)})
+	}
+	if err := c.ledger().Append(t.Context(), worker.Step{Standing: s}); err != nil {
+		t.Fatal(err)
+	}
+	override := []string{"override", "bert", reason, "--ticket", "CHG0050000", "--yes"}
+	id := regexp.MustCompile(`J-[A-Z2-7]{10}`).FindString(c.says(t, 1, override...).err)
+	c.by = "TeamLead/eva"
+	c.says(t, 0, "approve", "bert", id)
+	c.by = "SupportAdmin/ops-7"
+	c.says(t, 0, override...)
+	c.says(t, 0, "end", "bert")
+	has(t, c.says(t, 0, "verify").out, "whole, as far as the ledger tells")
+
+	key := map[string]types.AttributeValue{
+		"pk": &types.AttributeValueMemberS{Value: s.Journal}, "sk": &types.AttributeValueMemberS{Value: "justification/" + id + "/approval"},
+	}
+	out, err := c.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: new(wiretest.Table), Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	approval := out.Item["approval"].(*types.AttributeValueMemberS) //nolint:errcheck // a panic tells
+	approval.Value = strings.Replace(approval.Value, "TeamLead/eva", "TeamLead/ines", 1)
+	if _, err := c.DynamoDB.PutItem(t.Context(), &dynamodb.PutItemInput{TableName: new(wiretest.Table), Item: out.Item}); err != nil {
+		t.Fatal(err)
+	}
+	has(t, c.says(t, 1, "verify").out, "altered  "+s.Journal+": justification "+id+" or its approval is not what entry ")
 }
