@@ -32,6 +32,7 @@ type override struct {
 	deadline time.Time
 
 	justified bool
+	digest    string // of its justification
 	role      mfa.Role
 	kind      mfa.AlertKind // what on-call hears of; none if empty
 	severity  mfa.Severity
@@ -62,7 +63,7 @@ func TestADisableIsEndedAtItsDeadline(t *testing.T) {
 	for _, o := range all {
 		o.disable, o.deadline = o.disabled(deadline.Add(-24*time.Hour)), deadline
 		if o.justified {
-			s.justify(t, o.disable)
+			o.digest = s.justify(t, o.disable)
 		}
 	}
 	s.opened(t, all, began)
@@ -78,14 +79,16 @@ func TestADisableIsEndedAtItsDeadline(t *testing.T) {
 	s.isDiscreet(t)
 }
 
-// justify records the administrator's reason for the call, an hour before it.
-func (s *stage) justify(t *testing.T, c call) {
+// justify records the administrator's reason for the call, an hour before it, and
+// returns its digest.
+func (s *stage) justify(t *testing.T, c call) string {
 	t.Helper()
-	_, err := s.ledger.Justify(t.Context(), c.user.pool, c.user.sub, mfa.Justification{
+	j, err := s.ledger.Justify(t.Context(), c.user.pool, c.user.sub, mfa.Justification{
 		ID: "J-1", Reason: "Phone broken, new one arrives tomorrow", Ticket: fmt.Sprintf("CHG%07d", slices.Index(s.names, c.user.name)), Cause: mfa.BrokenApp,
 		Author: c.user.actor(), At: c.at.Add(-time.Hour),
 	})
 	must(t, err)
+	return j.Sum()
 }
 
 // opened plays from the deliveries to the timers, and looks at what is there.
@@ -184,7 +187,7 @@ func (o *override) opening(id string) mfa.Record {
 func (o *override) shown(id string, closed mfa.End) *mfa.RecordOverride {
 	r := &mfa.RecordOverride{ID: id, OpenedAt: o.disable.at, Deadline: o.deadline, Factors: []mfa.Factor{mfa.TOTP}, Justification: "justified", Closed: closed}
 	if o.justified {
-		r.JustificationID = "J-1"
+		r.JustificationID, r.JustificationDigest = "J-1", o.digest
 	} else {
 		r.Justification, r.Failed, r.Why = "unjustified", []mfa.Rule{mfa.RuleMissing}, []string{"nobody gave a reason"}
 	}

@@ -136,6 +136,17 @@ type answered struct {
 	request.Answer
 }
 
+// inVain tells of an approval that is on record and does not justify the override
+// that is open.
+func (l *live) inVain(t terminal, p operator.Person, a request.Answer) error {
+	if l.output == "json" {
+		if err := t.json(answered{"relatch.answer/1", a}); err != nil {
+			return err
+		}
+	}
+	return undone{fmt.Errorf("your approval of %s is on record, but it does not justify override %s of %s: %s", a.ID, a.Override, p.Name, strings.Join(a.Why, "; "))}
+}
+
 const approveHelp = `Approve of a justification that somebody else recorded. It counts only if you are
 neither its author nor the user. The first approval stands.
 
@@ -183,6 +194,9 @@ func (l *live) approve(ctx context.Context, t terminal, who, id string) error {
 	answer, err := o.Approve(ctx, person, id)
 	if err != nil {
 		return l.undone(t, err)
+	}
+	if len(answer.FailedRules) > 0 {
+		return l.inVain(t, person, answer)
 	}
 	if l.output == "json" {
 		return t.json(answered{"relatch.answer/1", answer})
@@ -268,7 +282,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	p := t.page(f.output)
 	p.line("Asked for the end of %s of %s.", open.ID, person.Name)
 	s, done, err := o.Await(ctx, person, f.wait, func(s mfa.Standing) bool {
-		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried
+		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried && o.House.Observe
 	})
 	if err != nil {
 		return undone{err}

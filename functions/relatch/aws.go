@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/spf13/cobra"
@@ -132,6 +133,8 @@ func (l *live) open(ctx context.Context, t terminal, needed ...stack.Output) (*p
 	if l.endpoint != "" {
 		options = append(options, awsconfig.WithBaseEndpoint(l.endpoint))
 	}
+	// The configuration has no client of its own, unless AWS_CA_BUNDLE is set; the desk needs one.
+	options = append(options, awsconfig.WithHTTPClient(awshttp.NewBuildableClient()))
 	a, err := awsconfig.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)

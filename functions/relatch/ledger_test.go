@@ -182,6 +182,7 @@ func (d *observed) keep(t *testing.T, scenario string, r mfa.Record) mfa.Record 
 	if r.Override != nil {
 		o := *r.Override
 		o.ID += "-" + scenario
+		o.JustificationDigest = "" // what was matched is not on record here
 		r.Override = &o
 	}
 	loaded, err := d.Ledger.Load(t.Context(), worker.Query{Journal: mfa.UserJournal(u.Pool, u.Sub)})
@@ -249,6 +250,29 @@ func TestReportAndVerifyReadTheLedger(t *testing.T) {
 		t.Errorf("exit status %d: %s%s", code, out, errs)
 	}
 	journal := mfa.UserJournal(d.Pool, maria)
+	reason := map[string]types.AttributeValue{
+		"pk": &types.AttributeValueMemberS{Value: journal}, "sk": &types.AttributeValueMemberS{Value: "justification/J-1"},
+	}
+	edit := func(text string) {
+		t.Helper()
+		if _, err := d.DynamoDB.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+			TableName: new(wiretest.Table), Key: reason, UpdateExpression: new("SET justification = :text"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":text": &types.AttributeValueMemberS{Value: text}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored, err := d.DynamoDB.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: new(wiretest.Table), Key: reason})
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := stored.Item["justification"].(*types.AttributeValueMemberS).Value //nolint:errcheck // a panic tells
+	edit(strings.Replace(written, "in Lyon", "in Paris", 1))
+	code, out, errs = d.run(t, "verify")
+	if want := "altered  " + journal + ": justification J-1 or its approval is not what entry 1 was matched with\n"; code != 1 || !strings.HasPrefix(out, want) {
+		t.Errorf("exit status %d: %s%s", code, out, errs)
+	}
+	edit(written)
 	key := map[string]types.AttributeValue{
 		"pk": &types.AttributeValueMemberS{Value: journal}, "sk": &types.AttributeValueMemberS{Value: "entry/0000000001"},
 	}

@@ -21,7 +21,8 @@ journal that was edited, removed, repeated or put elsewhere.
 
 Without a FILE it is the ledger itself that is read, whole and strongly consistent
 (dynamodb:Scan, Query and BatchGetItem), also while it grows: each journal's
-chain has to end where its standing says.
+chain has to end where its standing says, and the justifications and approvals on
+record, which are in no chain, have to be those that its entries were matched with.
 
 A chain does not tell that its last entries are missing, or that all of it was
 written anew. The functions therefore log the head of a journal with each record,
@@ -104,6 +105,7 @@ func (f *verifyFlags) run(c *cobra.Command, t terminal, paths []string) error {
 		}
 		from = ledgerSource{c.Context(), p.Ledger, func(j dynamo.Journal) {
 			w.Standing(mfa.Head{Journal: j.Name, Number: j.Standing.Entries, Hash: j.Standing.Head})
+			w.Justifications(j.Name, j.Justifications)
 		}}
 	}
 	unreadable := false

@@ -270,7 +270,9 @@ func (a *Account) Submit(j JustificationFile) {
 	key := mfa.UserJournal(j.Pool, j.Sub)
 	id := fmt.Sprintf("J-%d", len(a.justifications[key])+1)
 	a.record(key, j.Pool, j.Sub, mfa.Justification{ID: id, Reason: j.Reason, Ticket: j.Ticket, Cause: j.Cause, Author: j.Author, At: j.At})
-	a.approvals[key+"/"+id] = mfa.Approval{Approver: j.Approver, At: j.At}
+	if j.Approver != "" {
+		a.approvals[key+"/"+id] = mfa.Approval{Approver: j.Approver, At: j.At}
+	}
 }
 
 // Call does what a recorded call did, at the time it was made. A failed call,

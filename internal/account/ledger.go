@@ -107,7 +107,8 @@ func (l *Ledger) Justifications(_ context.Context, pool mfa.PoolID, sub mfa.Sub)
 	key := mfa.UserJournal(pool, sub)
 	all := slices.Clone(l.justifications[key])
 	for i := range all {
-		all[i].Approver = l.approvals[key+"/"+all[i].ID].Approver
+		a := l.approvals[key+"/"+all[i].ID]
+		all[i].Approver, all[i].ApprovedAt = a.Approver, a.At
 	}
 	return all, nil
 }
@@ -116,7 +117,8 @@ func (l *Ledger) Justifications(_ context.Context, pool mfa.PoolID, sub mfa.Sub)
 // workertest.Book has it.
 func (l *Ledger) Justify(_ context.Context, pool mfa.PoolID, sub mfa.Sub, j mfa.Justification) (mfa.Justification, error) {
 	key := mfa.UserJournal(pool, sub)
-	j.Approver, j.TicketOf = "", nil
+	j = j.Unapproved()
+	j.TicketOf = nil
 	if j.ID == "" {
 		return mfa.Justification{}, errors.New("the justification has no ID")
 	}

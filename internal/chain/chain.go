@@ -1,13 +1,16 @@
 // Package chain verifies what the ledger kept: that the entries of each journal
-// follow from one another, and that none is missing of those whose heads were
-// logged.
+// follow from one another, that none is missing of those whose heads were logged,
+// and that the justifications on record, which are in no chain, are those that the
+// entries were matched with.
 //
-// It refuses to know where entries and heads come from, and what the records say.
+// It refuses to know where all this comes from, and what else the records say.
 package chain
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -18,7 +21,8 @@ import (
 type Kind string
 
 // The kinds. The first five are about one entry and its place in the chain, the
-// others about what was known of the journal besides.
+// next four about what was known of the journal besides, and the last two about
+// the justification that an entry names.
 const (
 	Edited    Kind = "edited"    // the entry's hash is not that of its content
 	Unchained Kind = "unchained" // it does not carry the hash of the entry before
@@ -30,6 +34,9 @@ const (
 	Forked    Kind = "forked"    // two hashes were logged for its number
 	Truncated Kind = "truncated" // the journal ends before the entry that was logged, or that the standing counts
 	Uncounted Kind = "uncounted" // the journal goes on after the last entry that the standing counts
+
+	Altered   Kind = "altered"   // the justification or its approval is not what it was when it was matched
+	Unfounded Kind = "unfounded" // there is no such justification
 )
 
 // Finding is what is wrong with a journal, at the first entry where it shows.
@@ -42,12 +49,12 @@ type Finding struct {
 
 // Walk verifies journals. Entries may come in any order of journals, those of one
 // journal in the order of their numbers. It keeps some hundred bytes for each
-// journal and 60 for each logged head, and nothing for an entry. The zero Walk
-// is ready for use.
+// journal, 60 for each logged head, 300 for each justification, and nothing for an
+// entry. The zero Walk is ready for use.
 //
 // Of each journal it names the first entry that breaks the chain, the first that
-// contradicts what was logged, and an end that contradicts what was logged or
-// its standing.
+// contradicts what was logged, an end that contradicts what was logged or its
+// standing, and the first entry whose justification is not the one on record.
 type Walk struct {
 	Entries int // that were walked
 	Heads   int // that were logged
@@ -68,7 +75,20 @@ type journal struct {
 	last     int  // the highest number that was logged
 	denied   bool // a logged head has been contradicted
 	standing *mfa.Head
+	named    []named
+	record   map[string]evidence // by the justification's ID; nil: not told
 }
+
+// named is a justification that an entry names.
+type named struct {
+	number     int // of the first entry that names it so
+	id, digest string
+	written    []byte // as records have it
+}
+
+// evidence are the sums of a justification on record, as it is and without its
+// approval, which may have come after a match.
+type evidence struct{ whole, unapproved string }
 
 func (w *Walk) journal(name string) *journal {
 	j := w.journals[name]
@@ -120,17 +140,66 @@ func (w *Walk) Logged(h mfa.Head) error {
 // with the entries: a ledger that went on meanwhile looks truncated.
 func (w *Walk) Standing(h mfa.Head) { w.journal(h.Journal).standing = &h }
 
+// Justifications tells of all justifications on record for the user of a journal.
+// They may come at any time before End, and must have been read after the entries.
+// Those of a journal that nothing is told of are not verified.
+func (w *Walk) Justifications(name string, all []mfa.Justification) {
+	record := make(map[string]evidence, len(all))
+	for _, j := range all {
+		on := evidence{j.Sum(), j.Unapproved().Sum()}
+		if _, twice := record[j.ID]; twice {
+			on = evidence{} // which of them is the one, nobody can tell
+		}
+		record[j.ID] = on
+	}
+	w.journal(name).record = record
+}
+
 // Entry walks the next entry.
 func (w *Walk) Entry(e mfa.Entry) {
 	w.Entries++
 	j := w.journal(e.Journal)
 	w.step(j, e)
 	j.top = max(j.top, e.Number)
+	j.name(e)
 	want, logged := j.logged[e.Number]
 	if logged && !j.denied && hex.EncodeToString(want[:]) != e.Hash {
 		j.denied = true
 		w.found(e.Journal, e.Number, Replaced, "entry %d was logged with the hash %.12s..., here it has %.12s...",
 			e.Number, hex.EncodeToString(want[:]), e.Hash)
+	}
+}
+
+// name keeps which justification the entry names, once.
+func (j *journal) name(e mfa.Entry) {
+	i := bytes.Index(e.Record, []byte(`"justification_id"`))
+	if i < 0 || slices.ContainsFunc(j.named, func(n named) bool { return bytes.HasPrefix(e.Record[i:], n.written) }) {
+		return
+	}
+	var r struct{ Override mfa.RecordOverride }
+	if json.Unmarshal(e.Record, &r) != nil {
+		return // it was edited, and that is found
+	}
+	if id, digest := r.Override.JustificationID, r.Override.JustificationDigest; digest != "" {
+		j.named = append(j.named, named{e.Number, id, digest, fmt.Appendf(nil, `"justification_id":%q,"justification_digest":%q`, id, digest)})
+	}
+}
+
+// founded holds the justifications on record against those that the entries name.
+func (w *Walk) founded(name string, j *journal) {
+	if j.record == nil {
+		return
+	}
+	for _, n := range j.named {
+		on, there := j.record[n.id]
+		switch {
+		case !there:
+			w.found(name, n.number, Unfounded, "entry %d was matched with justification %s, which is not on record", n.number, n.id)
+			return
+		case n.digest != on.whole && n.digest != on.unapproved:
+			w.found(name, n.number, Altered, "justification %s or its approval is not what entry %d was matched with", n.id, n.number)
+			return
+		}
 	}
 }
 
@@ -166,6 +235,7 @@ func (w *Walk) step(j *journal, e mfa.Entry) {
 // all findings, by journal and number.
 func (w *Walk) End() []Finding {
 	for name, j := range w.journals {
+		w.founded(name, j)
 		s := j.standing
 		switch {
 		case j.last > j.top:

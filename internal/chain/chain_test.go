@@ -17,14 +17,19 @@ import (
 	"github.com/stackflow/relatch/internal/worker"
 )
 
-// grow returns n entries of a journal, and how its standing ends.
-func grow(name string, n int) ([]mfa.Entry, mfa.Standing) {
+// grow returns n entries of a journal, about the override if there is one, and how
+// its standing ends.
+func grow(name string, n int, override ...*mfa.RecordOverride) ([]mfa.Entry, mfa.Standing) {
 	s := mfa.Standing{Journal: name}
 	entries := make([]mfa.Entry, n)
+	var of *mfa.RecordOverride
+	if len(override) > 0 {
+		of = override[0]
+	}
 	for i := range entries {
 		s, entries[i] = s.Append(mfa.Record{
 			Schema: mfa.RecordSchema, At: time.Date(2026, 11, 23, 3, 12, i, 0, time.UTC), Verdict: mfa.Holds, Reason: mfa.WithinTime,
-			Cause: mfa.RecordCause{Kind: mfa.Swept}, User: &mfa.RecordUser{Pool: "us-east-1_EXAMPLE12", Sub: mfa.Sub(name)},
+			Cause: mfa.RecordCause{Kind: mfa.Swept}, User: &mfa.RecordUser{Pool: "us-east-1_EXAMPLE12", Sub: mfa.Sub(name)}, Override: of,
 		})
 	}
 	return entries, s
@@ -224,6 +229,83 @@ func TestWhateverIsDoneToOneEntryIsFound(t *testing.T) {
 	})
 }
 
+// matched is a journal whose second entry was matched with the justification, and
+// whose third was matched anew when it had been approved.
+func matched(j mfa.Justification) []mfa.Entry {
+	s := mfa.Standing{Journal: "a"}
+	var entries []mfa.Entry
+	for _, digest := range []string{"", j.Unapproved().Sum(), j.Sum(), j.Sum()} {
+		r := mfa.Record{Schema: mfa.RecordSchema, Verdict: mfa.Holds, Override: &mfa.RecordOverride{ID: "O-1"}}
+		if digest != "" {
+			r.Override.JustificationID, r.Override.JustificationDigest = j.ID, digest
+		}
+		var e mfa.Entry
+		s, e = s.Append(r)
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+func TestAJustificationIsTheOneThatWasMatched(t *testing.T) {
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	j := mfa.Justification{
+		ID: "J-1", Reason: "Lost her phone on the train", Ticket: "CHG0012345", Cause: mfa.LostDevice, Author: "arn:a", At: noon,
+		Approver: "arn:b", ApprovedAt: noon.Add(time.Minute),
+	}
+	altered := func(n int) string {
+		return fmt.Sprintf("a %d altered: justification J-1 or its approval is not what entry %d was matched with", n, n)
+	}
+	one := func(change func(*mfa.Justification)) []mfa.Justification {
+		changed := j
+		change(&changed)
+		return []mfa.Justification{{ID: "J-0", Reason: "of another override"}, changed}
+	}
+	for _, tt := range []struct {
+		name     string
+		entries  []mfa.Entry
+		onRecord []mfa.Justification
+		want     string
+	}{
+		{"as it was", matched(j), one(func(*mfa.Justification) {}), ""},
+		{"approved after it was matched", matched(j.Unapproved()), one(func(*mfa.Justification) {}), ""},
+		{"another reason", matched(j), one(func(j *mfa.Justification) { j.Reason += " to Lyon" }), altered(2)},
+		{"another author", matched(j), one(func(j *mfa.Justification) { j.Author = "arn:c" }), altered(2)},
+		{"an earlier time", matched(j), one(func(j *mfa.Justification) { j.At = noon.Add(-time.Hour) }), altered(2)},
+		{"another approver", matched(j), one(func(j *mfa.Justification) { j.Approver = "arn:c" }), altered(3)},
+		{"an earlier approval", matched(j), one(func(j *mfa.Justification) { j.ApprovedAt = noon }), altered(3)},
+		{"the approval is gone", matched(j), one(func(j *mfa.Justification) { *j = j.Unapproved() }), altered(3)},
+		{"another one under its ID", matched(j), append(one(func(j *mfa.Justification) { j.Reason = "forged" }), j), altered(2)},
+		{"it is gone", matched(j), nil, "a 2 unfounded: entry 2 was matched with justification J-1, which is not on record"},
+		{"an entry says that it was another one", func() []mfa.Entry {
+			entries := matched(j)
+			entries[3].Record = []byte(strings.Replace(string(entries[3].Record), j.Sum(), strings.Repeat("0", 64), 1))
+			entries[3] = rehash(entries[3])
+			return entries
+		}(), one(func(*mfa.Justification) {}), altered(4)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, told := range []bool{true, false} {
+				var w chain.Walk
+				for _, e := range tt.entries {
+					w.Entry(e)
+				}
+				want := ""
+				if told {
+					w.Justifications("a", tt.onRecord)
+					want = tt.want
+				}
+				got := ""
+				for _, f := range w.End() {
+					got += fmt.Sprintf("%s %d %s: %s", f.Journal, f.Number, f.Kind, f.What)
+				}
+				if got != want {
+					t.Errorf("told of the justifications: %t; found %q, want %q", told, got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestTruncationIsFoundWhenAHeadWasLogged(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		entries, _ := grow("a", rapid.IntRange(1, 20).Draw(t, "entries"))
@@ -259,6 +341,14 @@ func TestTheLedgerOfEveryScenarioIsWhole(t *testing.T) {
 			w.Standing(mfa.Head{Journal: journal, Number: loaded.Standing.Entries, Hash: loaded.Standing.Head})
 			for _, e := range r.Account.Entries(journal) {
 				w.Entry(e)
+			}
+			user, ofUser := strings.CutPrefix(journal, "user/")
+			if id, sub, _ := strings.Cut(user, "/"); ofUser {
+				all, err := r.Account.Justifications(t.Context(), mfa.PoolID(id), mfa.Sub(sub))
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.Justifications(journal, all)
 			}
 		}
 		if found := w.End(); len(found) > 0 {
@@ -297,9 +387,17 @@ func TestMemoryDoesNotGrowWithTheEntries(t *testing.T) {
 // The aim is 100,000 entries in under 5 seconds.
 func BenchmarkWalk(b *testing.B) {
 	const journals, each = 1000, 100
+	j := mfa.Justification{ID: "J-1", Reason: "Lost her phone on the train", Ticket: "CHG0012345", Author: "arn:a"}
+	for name, override := range map[string]*mfa.RecordOverride{"bare": nil, "justified": {ID: "O-1", JustificationID: j.ID, JustificationDigest: j.Sum()}} {
+		b.Run(name, func(b *testing.B) { walks(b, journals, each, j, override) })
+	}
+}
+
+func walks(b *testing.B, journals, each int, j mfa.Justification, override *mfa.RecordOverride) {
+	b.Helper()
 	var entries []mfa.Entry
 	for i := range journals {
-		of, _ := grow(fmt.Sprint("user/us-east-1_EXAMPLE12/", i), each)
+		of, _ := grow(fmt.Sprint("user/us-east-1_EXAMPLE12/", i), each, override)
 		entries = append(entries, of...)
 	}
 	b.ReportAllocs()
@@ -307,6 +405,9 @@ func BenchmarkWalk(b *testing.B) {
 		var w chain.Walk
 		for _, e := range entries {
 			w.Entry(e)
+		}
+		for i := range journals {
+			w.Justifications(fmt.Sprint("user/us-east-1_EXAMPLE12/", i), []mfa.Justification{j})
 		}
 		if found := w.End(); len(found) > 0 || w.Entries != journals*each {
 			b.Fatal(found)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -285,6 +286,11 @@ func (h *house) User(ctx context.Context, id mfa.PoolID, sub mfa.Sub) (mfa.User,
 	if h.pools[id].email && u.Username == string(realSub) {
 		u.Username = r.Username
 	}
+	// The suite's people have no attributes, Cognito's an address.
+	if !u.Called(string(realSub)) && !slices.Contains(u.Names, string(r.Sub)+"@example.com") && !h.pools[id].email {
+		h.t.Errorf("%s is called %v", sub, u.Names)
+	}
+	u.Names = nil
 	// moto does not create users in the past: see TestAUserIsShownAsCognitoAnswers.
 	if u.CreatedAt.Before(h.began.Add(-time.Minute)) || u.CreatedAt.After(time.Now().Add(time.Minute)) {
 		h.t.Errorf("%s was created at %s", sub, u.CreatedAt)

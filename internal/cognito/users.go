@@ -128,7 +128,7 @@ func (u *Users) named(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, usernam
 	shown := mfa.User{
 		Sub: sub, Found: true, Username: value(user.Username), Enabled: user.Enabled,
 		Federated: user.UserStatus == types.UserStatusTypeExternalProvider,
-		CreatedAt: value(user.UserCreateDate).UTC(), Roles: roles,
+		CreatedAt: value(user.UserCreateDate).UTC(), Roles: roles, Names: names(user.UserAttributes),
 		Factors: factors(user.UserMFASettingList), Preferred: settings[value(user.PreferredMfaSetting)],
 	}
 	if slices.Contains(shown.Factors, mfa.TOTP) {
@@ -221,6 +221,17 @@ func factors(names []string) []mfa.Factor {
 		on = append(on, settings[name])
 	}
 	return mfa.Both(mfa.Factors, on)
+}
+
+// names are the attributes by which a user may sign in beside the username.
+func names(all []types.AttributeType) []string {
+	var out []string
+	for _, name := range []string{"email", "preferred_username", "phone_number"} {
+		if v := attribute(all, name); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 func attribute(all []types.AttributeType, name string) string {

@@ -103,7 +103,8 @@ func serve(t *testing.T, f *fake, retryer ...aws.Retryer) *sdk.Client {
 }
 
 const local = `{"Username":"maria","Enabled":true,"UserStatus":"CONFIRMED","UserCreateDate":1763899200.5,
-	"UserAttributes":[{"Name":"sub","Value":"11112222-3333-4444-5555-666677778888"},{"Name":"email","Value":"m@example.com"}],
+	"UserAttributes":[{"Name":"sub","Value":"11112222-3333-4444-5555-666677778888"},{"Name":"phone_number","Value":"+12025550100"},
+		{"Name":"email","Value":"m@example.com"},{"Name":"preferred_username","Value":"mlopez"},{"Name":"given_name","Value":"Maria"}],
 	"UserMFASettingList":["EMAIL_OTP","NEWER_MFA","SMS_MFA","SOFTWARE_TOKEN_MFA"],"PreferredMfaSetting":"SMS_MFA"}`
 
 func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
@@ -136,7 +137,7 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 			"a local user in two calls, one for the second page of groups and one for TOTP, with unknown factors left out",
 			map[string]func(map[string]any) string{"AdminGetUser": always(local), "AdminListGroupsForUser": groups, "AdminGetUserAuthFactors": configured(`["PASSWORD","SOFTWARE_TOKEN"]`)},
 			mfa.User{
-				Sub: theSub, Found: true, Username: "maria", Enabled: true, CreatedAt: created, Roles: []mfa.Role{"cloud_admin", "itsm_manager"},
+				Sub: theSub, Found: true, Username: "maria", Names: []string{"m@example.com", "mlopez", "+12025550100"}, Enabled: true, CreatedAt: created, Roles: []mfa.Role{"cloud_admin", "itsm_manager"},
 				Factors: []mfa.Factor{mfa.TOTP, mfa.SMS, mfa.Email}, Preferred: mfa.SMS,
 			},
 			4, false,
@@ -144,7 +145,7 @@ func TestAUserIsShownAsCognitoAnswers(t *testing.T) {
 		{
 			"a federated user, found by the filter",
 			map[string]func(map[string]any) string{"AdminGetUser": byUsername("google_42", federated), "AdminListGroupsForUser": byUsername("google_42", `{"Groups":[]}`), "ListUsers": listed},
-			mfa.User{Sub: theSub, Found: true, Username: "google_42", Enabled: true, Federated: true, CreatedAt: created},
+			mfa.User{Sub: theSub, Found: true, Username: "google_42", Names: []string{"m@example.com", "mlopez", "+12025550100"}, Enabled: true, Federated: true, CreatedAt: created},
 			5, false,
 		},
 		{

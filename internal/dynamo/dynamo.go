@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -178,7 +177,7 @@ func (l *Ledger) justify(ctx context.Context, pool mfa.PoolID, sub mfa.Sub, j mf
 	if j.TicketOf, err = l.useTicket(ctx, j.Ticket, mfa.TicketUse{Pool: pool, Sub: sub, At: j.At}); err != nil {
 		return j, err
 	}
-	j.Approver = ""
+	j = j.Unapproved()
 	it, err := justificationItem(mfa.UserJournal(pool, sub), j)
 	if err != nil {
 		return j, err
@@ -274,31 +273,14 @@ func (l *Ledger) Justifications(ctx context.Context, pool mfa.PoolID, sub mfa.Su
 }
 
 func (l *Ledger) justifications(ctx context.Context, journal string) ([]mfa.Justification, error) {
-	var all []mfa.Justification
-	approvers := map[string]string{}
+	var items []item
 	for it, err := range l.query(ctx, l.partition(journal, prefixJustification)) {
 		if err != nil {
 			return nil, err
 		}
-		if it[attrApproval] != nil {
-			a, err := it.approval()
-			if err != nil {
-				return nil, err
-			}
-			approvers[strings.TrimSuffix(it.text(attrSK), suffixApproval)] = a.Approver
-			continue
-		}
-		j, err := it.justification()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, j)
+		items = append(items, it)
 	}
-	for i := range all {
-		all[i].Approver = approvers[prefixJustification+short(all[i].ID)]
-	}
-	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
-	return all, nil
+	return approved(items)
 }
 
 // Open implements worker.Ledger, those first that are due first. The index lags

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -276,6 +277,33 @@ func (it item) approval() (mfa.Approval, error) {
 		return mfa.Approval{}, fmt.Errorf("read the approval: %w", err)
 	}
 	return a, nil
+}
+
+// approved reads a user's justifications and puts the approvals to them.
+func approved(items []item) ([]mfa.Justification, error) {
+	var all []mfa.Justification
+	approvals := map[string]mfa.Approval{}
+	for _, it := range items {
+		if it[attrApproval] != nil {
+			a, err := it.approval()
+			if err != nil {
+				return nil, err
+			}
+			approvals[strings.TrimSuffix(it.text(attrSK), suffixApproval)] = a
+			continue
+		}
+		j, err := it.justification()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, j)
+	}
+	for i := range all {
+		a := approvals[prefixJustification+short(all[i].ID)]
+		all[i].Approver, all[i].ApprovedAt = a.Approver, a.At
+	}
+	slices.SortStableFunc(all, func(a, b mfa.Justification) int { return a.At.Compare(b.At) })
+	return all, nil
 }
 
 // ticketKey is where the first use of a ticket stands, in a partition of its own.

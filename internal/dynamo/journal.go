@@ -16,13 +16,16 @@ import (
 )
 
 // Journal is one journal as the table has it at one time: every entry that its
-// standing counts is among the entries unless it is missing.
+// standing counts is among the entries unless it is missing, and every justification
+// that they name is among the justifications.
 type Journal struct {
 	Name     string
 	Standing mfa.Standing // of version 0 if there is none
 	// Entries are in the order in which they stand, which is that of their
 	// numbers. One that stands in a place of another journal is of this one.
 	Entries []mfa.Entry
+	// Justifications are those of the journal's user.
+	Justifications []mfa.Justification
 }
 
 // Journals yields all journals, in no order, in one strongly consistent pass over
@@ -46,6 +49,9 @@ func (l *Ledger) Journals(ctx context.Context) iter.Seq2[Journal, error] {
 			if err != nil {
 				err = fmt.Errorf("read journal %s: %w", pk, err)
 			}
+			if err == nil && j.Standing.Version == 0 && len(j.Entries) == 0 {
+				return true // somebody gave a reason for what has not happened yet
+			}
 			return yield(j, err)
 		}
 		client, ok := l.client.(dynamodb.ScanAPIClient) // no function may scan: it is no part of Client
@@ -55,8 +61,8 @@ func (l *Ledger) Journals(ctx context.Context) iter.Seq2[Journal, error] {
 		}
 		pages := dynamodb.NewScanPaginator(client, &dynamodb.ScanInput{
 			TableName: &l.table, ConsistentRead: aws.Bool(true),
-			FilterExpression:          aws.String("begins_with(sk, :entry) OR sk = :standing"),
-			ExpressionAttributeValues: item{":entry": text(prefixEntry), ":standing": text(skStanding)},
+			FilterExpression:          aws.String("begins_with(sk, :entry) OR begins_with(sk, :justification) OR sk = :standing"),
+			ExpressionAttributeValues: item{":entry": text(prefixEntry), ":justification": text(prefixJustification), ":standing": text(skStanding)},
 		})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
@@ -89,7 +95,8 @@ func (l *Ledger) Journal(ctx context.Context, name string) (Journal, error) {
 }
 
 // journal reads the entries, then the standing, then what was appended in
-// between: so none that the standing counts is passed over.
+// between: so none that the standing counts is passed over. What the entries name
+// comes last.
 func (l *Ledger) journal(ctx context.Context, pk string) (Journal, error) {
 	var all []item
 	read := func(in *dynamodb.QueryInput) error {
@@ -129,6 +136,11 @@ func (l *Ledger) journal(ctx context.Context, pk string) (Journal, error) {
 			}
 		}
 	}
+	of := l.partition(pk, prefixJustification)
+	of.ExpressionAttributeValues[":pk"] = text(pk)
+	if err := read(of); err != nil {
+		return Journal{}, err
+	}
 	return journalOf(pk, append(all, found...))
 }
 
@@ -136,6 +148,7 @@ func (l *Ledger) journal(ctx context.Context, pk string) (Journal, error) {
 func journalOf(pk string, items []item) (Journal, error) {
 	j := Journal{Name: pk, Standing: mfa.Standing{Journal: pk}}
 	var errs []error
+	var reasons []item
 	slices.SortStableFunc(items, func(a, b item) int { return cmp.Compare(a.text(attrSK), b.text(attrSK)) })
 	for _, it := range items {
 		if it.text(attrSK) == skStanding {
@@ -144,10 +157,16 @@ func journalOf(pk string, items []item) (Journal, error) {
 			j.Standing = s
 			continue
 		}
+		if strings.HasPrefix(it.text(attrSK), prefixJustification) {
+			reasons = append(reasons, it)
+			continue
+		}
 		e, err := it.entry(nil)
 		errs = append(errs, err)
 		j.Entries = append(j.Entries, e)
 	}
+	justifications, err := approved(reasons)
+	j.Justifications, errs = justifications, append(errs, err)
 	if strings.HasPrefix(pk, prefixLong) { // the name is only in what stands there
 		switch {
 		case j.Standing.Journal != "" && short(j.Standing.Journal) == pk:

@@ -68,10 +68,17 @@ func TestJournalsAreReadWholeWhileTheyGrow(t *testing.T) {
 	for i, name := range names {
 		l.grow(t, name, 2*i+1)
 	}
-	// What else there is in the table is no journal.
-	if _, err := l.Justify(t.Context(), pool, "u-1", mfa.Justification{ID: "J-1", Ticket: "CHG0000001", At: noon}); err != nil {
+	reason := mfa.Justification{ID: "J-1", Ticket: "CHG0000001", At: noon}
+	for _, sub := range []mfa.Sub{"u-1", "u-3"} { // what else there is in the table is no journal
+		if _, err := l.Justify(t.Context(), pool, sub, reason); err != nil {
+			t.Fatal(err)
+		}
+	}
+	approval, err := l.Approve(t.Context(), pool, "u-1", "J-1", mfa.Approval{Approver: "arn:b", At: noon})
+	if err != nil {
 		t.Fatal(err)
 	}
+	reason.Approver, reason.ApprovedAt = approval.Approver, approval.At
 	if err := l.KeepBookmark(t.Context(), worker.Bookmark{CompletedAt: noon}); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +96,13 @@ func TestJournalsAreReadWholeWhileTheyGrow(t *testing.T) {
 		if len(j.Entries) == 0 || len(j.Entries) < j.Standing.Entries || j.Standing.Journal != name {
 			t.Errorf("%.20s: %d entries, its standing counts %d", name, len(j.Entries), j.Standing.Entries)
 			continue
+		}
+		var reasons []mfa.Justification
+		if name == journal {
+			reasons = append(reasons, reason)
+		}
+		if diff := cmp.Diff(reasons, j.Justifications); diff != "" {
+			t.Errorf("%.20s: justifications (-want +got)\n%s", name, diff)
 		}
 		prev := ""
 		for i, e := range j.Entries {

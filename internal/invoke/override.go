@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -126,8 +127,8 @@ func (c *conversation) take(ctx context.Context, e events.LambdaFunctionURLReque
 // bodyOf takes the body out of the request.
 func bodyOf(e events.LambdaFunctionURLRequest) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(e.Headers["content-type"]) // a function URL has header names in lower case
-	if e.RequestContext.HTTP.Method != http.MethodPost || err != nil || media != "application/json" {
-		return nil, request.New(request.Malformed, "send a POST with content-type application/json")
+	if e.RequestContext.HTTP.Method != http.MethodPost || strings.Trim(e.RawPath, "/") != "" || err != nil || media != "application/json" {
+		return nil, request.New(request.Malformed, "send a POST to / with content-type application/json")
 	}
 	if !e.IsBase64Encoded {
 		return []byte(e.Body), nil
@@ -150,6 +151,9 @@ func (c *conversation) justify(ctx context.Context) (request.Answer, error) {
 		return request.Answer{}, err
 	}
 	j := c.Record(c.told.By, c.now)
+	if user.NamedIn(j.Reason) || user.NamedIn(j.Ticket) {
+		return request.Answer{}, request.Named()
+	}
 	if failed := mfa.Check(j, policy); len(failed) > 0 {
 		return request.Answer{}, request.Failed(failed, policy)
 	}
@@ -183,14 +187,19 @@ func (c *conversation) justify(ctx context.Context) (request.Answer, error) {
 	}
 	c.told.Status = http.StatusCreated
 	if before != nil {
-		c.told.Status, j.Approver = http.StatusOK, before.Approver
+		c.told.Status, j.Approver, j.ApprovedAt = http.StatusOK, before.Approver, before.ApprovedAt
 	}
-	tried := standing.Try(j, user, policy)
-	answer := request.Answer{ID: j.ID, At: j.At, Approver: j.Approver, FailedRules: tried.Failed, Why: tried.Why}
-	if standing.Override != nil {
-		answer.Override = standing.Override.ID
+	return tried(standing, j, user, policy, j.At), c.look(ctx, mfa.Justified)
+}
+
+// tried is the answer about a justification as the next look will find it.
+func tried(s mfa.Standing, j mfa.Justification, u mfa.User, p mfa.Policy, at time.Time) request.Answer {
+	m := s.Try(j, u, p)
+	answer := request.Answer{ID: j.ID, At: at, Approver: j.Approver, FailedRules: m.Failed, Why: m.Why}
+	if s.Override != nil {
+		answer.Override = s.Override.ID
 	}
-	return answer, c.look(ctx, mfa.Justified)
+	return answer
 }
 
 // approve records that the caller approves, and has the user looked at.
@@ -207,7 +216,19 @@ func (c *conversation) approve(ctx context.Context) (request.Answer, error) {
 		return request.Answer{}, request.New(request.UnknownJustification, "the user has no justification "+c.Justification)
 	}
 	c.told.ID = j.ID
-	if !j.ApprovableBy(c.told.By, user) {
+	policy, err := worker.Rules(ctx, c.Policy, c.Book)
+	if err != nil {
+		return request.Answer{}, err
+	}
+	standing, err := c.standing(ctx)
+	if err != nil {
+		return request.Answer{}, err
+	}
+	var actor mfa.Actor
+	if standing.Override != nil {
+		actor = standing.Override.Actor
+	}
+	if !j.ApprovableBy(c.told.By, actor, user) {
 		return request.Answer{}, request.New(request.FailedRules, "the approver is the author or the user; somebody else must approve", mfa.RuleApprover)
 	}
 	first, err := c.Book.Approve(ctx, c.Pool, c.Sub, j.ID, mfa.Approval{Approver: c.told.By, At: c.now})
@@ -221,7 +242,8 @@ func (c *conversation) approve(ctx context.Context) (request.Answer, error) {
 	if j.Approver != "" {
 		c.told.Status = http.StatusOK
 	}
-	return request.Answer{ID: j.ID, At: first.At, Approver: first.Approver}, c.look(ctx, mfa.Justified)
+	j.Approver, j.ApprovedAt = first.Approver, first.At
+	return tried(standing, *j, user, policy, first.At), c.look(ctx, mfa.Justified)
 }
 
 // end has the open override ended.

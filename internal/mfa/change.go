@@ -196,11 +196,13 @@ func (c *Change) deletes() []Factor {
 // window of its time. It is empty where nobody is counted: the change takes
 // nothing, or no administrator made it.
 func (c *Change) CountKey() string {
-	if !c.takes() || c.Actor.Type != Admin || c.Actor.ARN == "" {
+	if !c.counts() {
 		return ""
 	}
 	return ActorKey(c.Actor.ARN, c.At)
 }
+
+func (c *Change) counts() bool { return c.takes() && c.Actor.Type == Admin && c.Actor.ARN != "" }
 
 // poolWide reports whether the change concerns a pool and no one user.
 func (c *Change) poolWide() bool {

@@ -23,7 +23,7 @@ import (
 // everything that is kept of it.
 func Decide(s State, c Change, p Policy, now time.Time) Decision {
 	now = whole(now)
-	l := look{State: s, change: &c, policy: p, now: now, next: s.Standing}
+	l := look{State: s, change: c, policy: p, now: now, next: s.Standing}
 	if d, done := Screen(s.House, c); done {
 		return d
 	}
@@ -191,7 +191,7 @@ func (h House) say(a Alert) Alert {
 // look is one decision in the making.
 type look struct {
 	State
-	change *Change
+	change Change
 	policy Policy
 	now    time.Time
 	next   Standing // becomes the decision's standing; its slices and pointers are shared until cloned

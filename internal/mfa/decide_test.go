@@ -67,6 +67,8 @@ func disabled(s *State)   { s.User.Enabled = false }
 func enabled(s *State)    { s.User.Enabled = true }
 func gone(s *State)       { s.User = User{Sub: theSub} }
 func observed(s *State)   { s.House.Observe = true }
+func enforced(s *State)   { s.House.Observe = false }
+func tried(s *State)      { s.Standing.Override.Tried = true }
 func modeOff(s *State)    { s.Pool.Mode = ModeOff }
 func modeOn(s *State)     { s.Pool.Mode = ModeOn }
 func known(s *State)      { s.Known = true }
@@ -348,6 +350,8 @@ func decisions() []decided {
 		{"not overdue when it has just been seen", but(now(), late), level(Swept), 26*time.Hour + time.Minute, restoreResult(Handed), want{Restores, DeadlineReached, "", []Do{Restore, SignOut}, nil}},
 		{"observe mode keeps the timer when asked", opened(observed), level(Asked), time.Hour, restoreResult(Would), want{Restores, AskedFor, "", []Do{Restore, SignOut}, nil}},
 		{"observe mode only says what it would do", opened(observed), timer(), day, restoreResult(Would), want{Restores, DeadlineReached, "", []Do{Restore, SignOut}, nil}},
+		{"tried while observing, and still observing", but(opened(observed), tried), level(Swept), day, nil, want{Holds, WithinTime, "", nil, nil}},
+		{"tried while observing, and enforcing now", but(opened(observed), tried, enforced), level(Swept), day, restoredTo(TOTP), want{Restores, DeadlineReached, Restored, []Do{Restore, SignOut}, []string{"required_role_without_mfa critical changed", "required_role_without_mfa critical resolved"}}},
 		{"gone while being restored", opened(), timer(), day, &done{map[Do]Result{Restore: Refused}, User{Sub: theSub}}, want{Restores, DeadlineReached, Gone, []Do{Restore, SignOut}, []string{"required_role_without_mfa critical resolved"}}},
 
 		// 7

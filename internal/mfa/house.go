@@ -64,7 +64,7 @@ func (l *look) guard() Decision {
 	}
 	l.raise(GuardTampered, severity, l.Standing.Journal)
 	d := l.decision(Alerts, GuardTouched)
-	d.Problem = l.change.EventName + " on " + l.House.guarded(l.change)
+	d.Problem = l.change.EventName + " on " + l.House.guarded(&l.change)
 	return d
 }
 

@@ -1,6 +1,9 @@
 package mfa
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -29,9 +32,32 @@ type Justification struct {
 	Author   string    `json:"author"`
 	Approver string    `json:"approver,omitempty"`
 	At       time.Time `json:"at"`
+	// ApprovedAt is when the approver said so; zero without one.
+	ApprovedAt time.Time `json:"approved_at,omitzero"`
 	// TicketOf is the use of the ticket for another user that was recorded
 	// before; nil if there was none.
 	TicketOf *TicketUse `json:"ticket_of,omitempty"`
+	// Digest is the Sum, for records to carry. Whoever loads the justification
+	// makes it; it is not kept beside it.
+	Digest string `json:"-"`
+}
+
+// Sum is the SHA-256, in hexadecimal, of the justification as JSON, with its
+// approval if it has one.
+func (j Justification) Sum() string {
+	j.At, j.ApprovedAt = j.At.UTC(), j.ApprovedAt.UTC()
+	raw, err := json.Marshal(j)
+	if err != nil {
+		panic(err) // cannot happen: a justification holds only strings, and times in the years 0 to 9999
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Unapproved is the justification as it was before anybody approved of it.
+func (j Justification) Unapproved() Justification {
+	j.Approver, j.ApprovedAt = "", time.Time{}
+	return j
 }
 
 // TicketUse is for whom a ticket was first recorded, and when. Later ones for
@@ -65,7 +91,7 @@ const (
 	RuleTooEarly    Rule = "too_early" // made longer before the disable than allowed
 	RuleTooLate     Rule = "too_late"  // made longer after the disable than allowed
 	RuleUsed        Rule = "used"      // another override has used it, or its ticket was recorded for another user before
-	RuleApprover    Rule = "approver"  // over budget or required, and no approver who is neither author nor user
+	RuleApprover    Rule = "approver"  // over budget or required, and no approval in time by somebody who is neither author nor user
 )
 
 // Match is how an override is justified.
@@ -79,6 +105,7 @@ type Match struct {
 	Why    []string `json:"why,omitempty"`
 	Cause  Cause    `json:"cause,omitempty"`
 	Ticket string   `json:"ticket,omitempty"`
+	Digest string   `json:"digest,omitempty"` // of the justification as it was matched
 }
 
 // Justified reports whether every rule is met.
@@ -115,9 +142,9 @@ func match(all []Justification, actor Actor, at time.Time, u User, past []Past, 
 		fails(RuleTooEarly, j.At.Before(at.Add(-p.Before)))
 		fails(RuleTooLate, j.At.After(at.Add(p.Late)))
 		fails(RuleUsed, usedBy(past, j.ID) != nil || j.TicketOf != nil)
-		fails(RuleApprover, approval && !independent(j, actor, u))
+		fails(RuleApprover, approval && (!j.ApprovableBy(j.Approver, actor, u) || j.ApprovedAt.After(at.Add(p.Late))))
 		if best.ID == "" || len(failed) < len(best.Failed) {
-			best, which = Match{ID: j.ID, Failed: failed, Cause: j.Cause, Ticket: j.Ticket}, j
+			best, which = Match{ID: j.ID, Failed: failed, Cause: j.Cause, Ticket: j.Ticket, Digest: j.Digest}, j
 		}
 	}
 	if !best.Justified() {
@@ -160,7 +187,7 @@ func (s Standing) NeedsApprover(at time.Time, p Policy) bool {
 // whatever override it is for.
 func Check(j Justification, p Policy) []Rule {
 	var failed []Rule
-	if length(j.Reason) < p.MinLength {
+	if shorter(j.Reason, p.MinLength) {
 		failed = append(failed, RuleTooShort)
 	}
 	if boilerplate(j.Reason) {
@@ -185,13 +212,16 @@ func (s Standing) Try(j Justification, u User, p Policy) Match {
 // justification of the ID, nil if there is none.
 func (s Standing) UsedBy(id string) *Past { return usedBy(s.Past, id) }
 
-// length counts the characters of a text, any white space as one.
-func length(text string) int {
-	n := -1
+// shorter reports whether a text has fewer than n characters, any white space
+// counted as one.
+func shorter(text string, n int) bool {
+	has := -1
 	for word := range strings.FieldsSeq(text) {
-		n += utf8.RuneCountInString(word) + 1
+		if has += utf8.RuneCountInString(word) + 1; has >= n {
+			return false
+		}
 	}
-	return max(n, 0)
+	return max(has, 0) < n
 }
 
 func usedBy(past []Past, id string) *Past {
@@ -203,21 +233,22 @@ func usedBy(past []Past, id string) *Past {
 	return nil
 }
 
-// independent reports whether the approver is neither the author, who is the
-// actor under whatever name, nor the user.
-func independent(j Justification, actor Actor, u User) bool {
-	name := lastName(j.Approver)
-	return !actor.wrote(j.Approver) && !strings.EqualFold(name, actor.SourceIdentity) && j.ApprovableBy(j.Approver, u)
-}
-
-// ApprovableBy reports whether the approver, an ARN, is neither the author, in
-// whatever role, nor the user whom the justification is for.
-func (j Justification) ApprovableBy(approver string, u User) bool {
-	if approver == "" || approver == j.Author {
+// ApprovableBy reports whether the approver, an ARN, is somebody else than the
+// author, who is the actor under whatever name and in whatever role, and than the
+// user. The actor is who opened the override; the zero Actor if none is open.
+func (j Justification) ApprovableBy(approver string, actor Actor, u User) bool {
+	name := lastName(strings.TrimSpace(approver))
+	_, kind, _ := splitARN(approver)
+	switch {
+	case name == "", u.Called(name):
 		return false
+	case approver == j.Author, strings.EqualFold(name, lastName(j.Author)):
+		return false
+	case kind == "role" && actor.Is(approver): // which session of it is not said
+		return false
+	default:
+		return !actor.wrote(approver) && !strings.EqualFold(name, lastName(actor.ARN)) && !strings.EqualFold(name, actor.SourceIdentity)
 	}
-	name := lastName(approver)
-	return !strings.EqualFold(name, lastName(j.Author)) && !strings.EqualFold(name, u.Username) && !strings.EqualFold(name, string(u.Sub))
 }
 
 // lastName is the name of a user or session at the end of an ARN.
@@ -226,11 +257,12 @@ func lastName(arn string) string { return arn[strings.LastIndexAny(arn, "/:")+1:
 // filler are words that make a text longer and say nothing about this user's case.
 var filler = sync.OnceValue(func() map[string]bool {
 	words := map[string]bool{}
-	for _, w := range strings.Fields(`a access account admin an and approved as asap asdf at bar be business by can change
-		dear disable disabled disabling do emergency foo for fix hello i in instructed ipsum is issue it justification
-		lorem manager me mfa n na need needed needs no none now of off on ok on override per please qwerty re reason
-		request requested required requires requirement see sms standard switch switched temp temporarily temporary test
-		testing text the this ticket to todo totp tbd turn turned urgent urgently user we with work xxx`) {
+	for _, w := range strings.Fields(`a access account admin amet an and any applicable approved as asap asdf asked at bar baz be been blah business by can
+		change dear disable disabled disabling do dolor emergency fix foo for given hello here i in instructed ipsum is issue
+		it justification lorem manager me mfa n na need needed needs no none not now of off ok on override per please provided
+		purpose purposes qux qwerty re reason reasons request requested required requirement requires see sit sms some
+		something standard support switch switched tbd temp temporarily temporary test testing text the thing things this
+		ticket time to todo totp turn turned urgent urgently user we with work xxx`) {
 		words[w] = true
 	}
 	return words

@@ -44,6 +44,10 @@ func approvedBy(arn string) func(*claim) {
 	return wrote(func(j *Justification) { j.Approver = arn })
 }
 
+func approvedAt(after time.Duration) func(*claim) {
+	return wrote(func(j *Justification) { j.Approver, j.ApprovedAt = lead, t0.Add(after) })
+}
+
 func approvalRequired(c *claim) { c.policy.RequireApprover = true }
 
 const (
@@ -89,6 +93,20 @@ func rulesFailed() []ruleFailed {
 		{"approved by the author", claimed(approvalRequired, approvedBy(admin.ARN)), []Rule{RuleApprover}},
 		{"approved by the author in another role", claimed(approvalRequired, approvedBy("arn:aws:sts::111122223333:assumed-role/TeamLead/ops-7")), []Rule{RuleApprover}},
 		{"approved by the user", claimed(approvalRequired, approvedBy("arn:aws:iam::111122223333:user/maria@example.com")), []Rule{RuleApprover}},
+		{"approved by the user under the address", claimed(approvalRequired, approvedBy("arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/Maria.Lopez@example.com"), func(c *claim) {
+			c.user.Username, c.user.Names = string(c.user.Sub), []string{"maria.lopez@example.com"} // as in pools where the address is the username
+		}), []Rule{RuleApprover}},
+		{"approved by the user under the sub", claimed(approvalRequired, approvedBy("arn:aws:iam::111122223333:user/"+string(theSub))), []Rule{RuleApprover}},
+		{"approved by nobody who has a name", claimed(approvalRequired, approvedBy("  ")), []Rule{RuleApprover}},
+		{"approved by the role that the actor has", claimed(approvalRequired, approvedBy("arn:aws:iam::111122223333:role/it/SupportAdmin")), []Rule{RuleApprover}},
+		{"approved by another session of the author's role", claimed(approvalRequired, approvedBy(strings.Replace(admin.ARN, "ops-7", "ops-8", 1))), nil},
+		{"approved by the actor in another account", claimed(approvalRequired, approvedBy(strings.Replace(admin.ARN, "111122223333", "999988887777", 1))), []Rule{RuleApprover}},
+		{"approved by the actor, of somebody else's text", claimed(approvalRequired, approvedBy("arn:aws:sts::111122223333:assumed-role/TeamLead/ops-7"), wrote(func(j *Justification) { j.Author = lead })), []Rule{RuleAuthor, RuleApprover}},
+		{"approved 15 minutes after", claimed(approvalRequired, approvedAt(15*time.Minute)), nil},
+		{"approved more than 15 minutes after", claimed(approvalRequired, approvedAt(15*time.Minute+time.Second)), []Rule{RuleApprover}},
+		{"an approval that is late and that nobody needs", claimed(approvedAt(time.Hour)), nil},
+		{"over a budget of nothing", claimed(func(c *claim) { c.policy.Budget = 0 }), []Rule{RuleApprover}},
+		{"an override of the same second is of the budget", claimed(spent(0, time.Hour)), []Rule{RuleApprover}},
 		{"approved by the user in capitals", claimed(approvalRequired, approvedBy("arn:aws:iam::111122223333:user/Maria@Example.com")), []Rule{RuleApprover}},
 		{"approved by the actor behind the author's identity", claimed(approvalRequired, approvedBy(admin.ARN), func(c *claim) {
 			c.actor.SourceIdentity = "tom"
@@ -161,6 +179,89 @@ func TestTheJustificationThatFailsFewestRulesCounts(t *testing.T) {
 	}
 }
 
+func TestWhatIsJustifiedStaysJustified(t *testing.T) {
+	s := opened(justified)
+	tighter := DefaultPolicy()
+	tighter.RequireApprover = true
+	other := reasonable()
+	other.ID, other.At = "J-2", t0.Add(time.Minute)
+	s.Justifications = append(s.Justifications, other)
+	d := Decide(s, level(Justified), tighter, t0.Add(2*time.Minute))
+	if m := d.Standing.Override.Match; !m.Justified() || m.ID != "J-1" || len(d.Alerts) > 0 {
+		t.Errorf("%+v, alerts %v", m, d.Alerts)
+	}
+}
+
+func TestALateApprovalLeavesTheOverrideUnjustified(t *testing.T) {
+	policy := DefaultPolicy()
+	policy.RequireApprover = true
+	for after, want := range map[time.Duration]string{15 * time.Minute: "justified", 16 * time.Minute: "unjustified"} {
+		s := now()
+		s.Justifications = []Justification{reasonable()}
+		s.Standing = Decide(s, off(t0, TOTP), policy, t0.Add(time.Minute)).Standing
+		s.Justifications[0].Approver, s.Justifications[0].ApprovedAt = lead, t0.Add(after)
+		d := Decide(s, level(Justified), policy, t0.Add(after))
+		if d.Override.Justification != want || (len(d.Alerts) == 1) != (want == "justified") {
+			t.Errorf("after %s it is %s, alerts %v", after, d.Override.Justification, d.Alerts)
+		}
+	}
+}
+
+func TestARecordCarriesTheDigestOfTheJustificationAsMatched(t *testing.T) {
+	s := now()
+	j := reasonable()
+	j.Digest = j.Sum()
+	s.Justifications = []Justification{j}
+	d := Decide(s, off(t0, TOTP), DefaultPolicy(), t0.Add(time.Minute))
+	if d.Override.JustificationDigest != j.Sum() || d.Override.JustificationID != j.ID {
+		t.Errorf("opened: %+v", d.Override)
+	}
+	s.Standing, s.Justifications = d.Standing, nil
+	if d = Decide(s, level(Due), DefaultPolicy(), t0.Add(day)); d.Override.JustificationDigest != j.Sum() {
+		t.Errorf("restored: %+v", d.Override)
+	}
+}
+
+func TestASumIsOfEverythingThatIsKept(t *testing.T) {
+	first := reasonable()
+	first.Approver, first.ApprovedAt = lead, t0
+	seen := map[string]string{first.Sum(): "as it is", first.Unapproved().Sum(): "unapproved"}
+	for name, change := range map[string]func(*Justification){
+		"ID": func(j *Justification) { j.ID += "0" }, "reason": func(j *Justification) { j.Reason += "." }, "ticket": func(j *Justification) { j.Ticket += "0" },
+		"cause": func(j *Justification) { j.Cause = LostDevice }, "author": func(j *Justification) { j.Author = lead }, "time": func(j *Justification) { j.At = j.At.Add(time.Second) },
+		"approver": func(j *Justification) { j.Approver = admin.ARN }, "approved": func(j *Justification) { j.ApprovedAt = t0.Add(time.Second) },
+		"ticket of": func(j *Justification) { j.TicketOf = &TicketUse{Pool: thePool, Sub: "ben", At: t0} },
+	} {
+		j := first
+		change(&j)
+		if other, there := seen[j.Sum()]; there {
+			t.Errorf("with another %s it has the sum of %s", name, other)
+		}
+		seen[j.Sum()] = name
+	}
+	here := first
+	here.At, here.ApprovedAt = here.At.In(time.FixedZone("CET", 3600)), here.ApprovedAt.In(time.FixedZone("CET", 3600))
+	if here.Digest = "what it was"; here.Sum() != first.Sum() {
+		t.Error("the sum depends on the time zone, or on itself")
+	}
+}
+
+func TestATextThatNamesTheUserIsKnown(t *testing.T) {
+	u := User{Username: "maria", Sub: "87a42a58", Names: []string{"Maria.Lopez@example.com", "+12025550100", "ml"}}
+	for text, want := range map[string]bool{
+		"Maria lost her phone": true, "the phone of maria's": true, "MARIA": true, "mail of maria.lopez@example.com is down": true, "call +12025550100": true,
+		"Marianne lost her phone": false, "marianmaria": false, "amaria maria2": false, "ml": false, "sub 87a42a58": false, "": false,
+		"mariamaria, then maria": true, "josé_maria": true, "ÉMARIA": false,
+	} {
+		if got := u.NamedIn(text); got != want {
+			t.Errorf("%q: %t", text, got)
+		}
+	}
+	if (User{Username: "87a42a58", Sub: "87a42a58"}).NamedIn("sub 87a42a58") || (User{}).NamedIn("anything") {
+		t.Error("a sub, or nothing, is a name")
+	}
+}
+
 func TestAPolicyWithoutATicketPatternJustifiesNothing(t *testing.T) {
 	if claimed(func(c *claim) { c.policy = Policy{} }).match().Justified() {
 		t.Error("the zero policy justifies an override")
@@ -171,6 +272,7 @@ func TestBoilerplateIsToldFromReasons(t *testing.T) {
 	for _, text := range []string{
 		"test test test test", "aaaaaaaaaaaaaaaaaaaa", "please disable mfa for user", "emergency emergency emergency", "business justification",
 		"Please temporarily turn off MFA for this user as requested", "1234567890 1234567890", "-----------------", "ああああああああああああああああ", "",
+		"Lorem ipsum dolor sit amet", "foo bar baz qux foo bar", "blah blah blah blah", "No reason given at this time", "Not applicable here", "Support purposes, as asked",
 	} {
 		if !boilerplate(text) {
 			t.Errorf("%q passes", text)

@@ -67,7 +67,7 @@ func (l *look) massDisable(o *Override) {
 // place is the user's place among those whom the actor disabled in the window,
 // counted to MassUsers+1; 0 if nobody is counted.
 func (l *look) place() int {
-	if l.change.CountKey() == "" {
+	if !l.change.counts() {
 		return 0
 	}
 	if i := slices.Index(l.Counted, l.change.Sub); i >= 0 {
@@ -160,7 +160,7 @@ func (l *look) continued() Decision {
 	}
 	reached := !o.Deadline.After(l.now)
 	switch {
-	case o.Unrestorable && o.AskedAt.IsZero(), o.Tried && reached:
+	case o.Unrestorable && o.AskedAt.IsZero(), o.Tried && reached && l.House.Observe:
 		l.overdue(&o)
 		return l.held(&o, actions)
 	case reached || !o.AskedAt.IsZero():
@@ -182,7 +182,7 @@ func (l *look) fold(o *Override) []Action {
 	c := l.change
 	repeated := false
 	switch {
-	case c.Kind == Justified:
+	case c.Kind == Justified && !o.Match.Justified(): // what counts goes on to count
 		o.Match = match(l.Justifications, o.Actor, o.OpenedAt, l.User, l.Standing.Past, l.policy)
 	case c.Kind == TokenVerified && !c.At.Before(o.OpenedAt):
 		o.Verified, o.Deleted = true, Without(o.Deleted, []Factor{c.Verified})
@@ -462,6 +462,7 @@ func overrideIncident(id string) string { return "override/" + id }
 func shown(o *Override, end End) *RecordOverride {
 	return &RecordOverride{
 		ID: o.ID, OpenedAt: o.OpenedAt, Deadline: o.Deadline, Factors: o.Taken,
-		Justification: o.Match.String(), JustificationID: o.Match.ID, Failed: o.Match.Failed, Why: o.Match.Why, Closed: end,
+		Justification: o.Match.String(), JustificationID: o.Match.ID, JustificationDigest: o.Match.Digest,
+		Failed: o.Match.Failed, Why: o.Match.Why, Closed: end,
 	}
 }

@@ -217,6 +217,10 @@ type RecordOverride struct {
 	// JustificationID names the one that counted, or else the one that failed
 	// the fewest rules, if there was one.
 	JustificationID string `json:"justification_id,omitempty"`
+	// JustificationDigest is the Sum of that one as it was matched, with the
+	// approval if there was one by then: the chain holds it, which the
+	// justification itself is no part of.
+	JustificationDigest string `json:"justification_digest,omitempty"`
 	// Failed are the rules of justification that are not met, and Why says each
 	// of them in words.
 	Failed []Rule   `json:"failed_rules,omitempty"`

@@ -89,6 +89,8 @@ func (f Facts) approver() string {
 	switch {
 	case !p.Valid():
 		return text
+	case !f.At.IsZero() && f.Justification.ApprovedAt.After(f.At.Add(p.Late)):
+		return fmt.Sprintf("the approval came on %s, more than %d min after MFA was switched off", minute(f.Justification.ApprovedAt), int(p.Late.Minutes()))
 	case f.Spent >= p.Budget && f.Spent > 0:
 		return fmt.Sprintf("%s: %d of %d overrides in %d days are used, the first on %s", text, f.Spent, p.Budget, days, f.Since.UTC().Format(time.DateOnly))
 	case p.RequireApprover:

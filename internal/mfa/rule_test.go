@@ -38,6 +38,7 @@ func TestAMatchSaysEachFailedRuleWithItsFacts(t *testing.T) {
 			"no budget at all", claimed(func(c *claim) { c.policy.Budget = 0 }),
 			[]string{"the justification needs an approver who is neither its author nor the user: the policy allows no override without one"},
 		},
+		{"approved too late", claimed(approvalRequired, approvedAt(time.Hour)), []string{"the approval came on 2026-11-23 09:00Z, more than 15 min after MFA was switched off"}},
 		{
 			"its text", claimed(wrote(func(j *Justification) { j.Reason, j.Ticket = "test", "?" })),
 			[]string{"the reason has fewer than 15 characters", "the reason says nothing about this case", "the ticket does not match ^(INC|CHG)[0-9]{7}$"},

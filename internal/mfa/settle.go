@@ -24,7 +24,7 @@ func Settle(s State, c Change, p Policy, now time.Time, d Decision, outcomes []O
 		return d
 	}
 	now = whole(now)
-	l := look{State: s, change: &c, policy: p, now: now, next: d.Standing, alerts: d.Alerts}
+	l := look{State: s, change: c, policy: p, now: now, next: d.Standing, alerts: d.Alerts}
 	l.User = after
 	o := *d.Standing.Override
 	l.next.Override = &o

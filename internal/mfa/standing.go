@@ -4,15 +4,22 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // User is one user as the user pool shows him now. The zero User does not exist.
 type User struct {
-	Sub       Sub
-	Found     bool
-	Username  string
+	Sub      Sub
+	Found    bool
+	Username string
+	// Names are other names by which the user signs in, such as the e-mail
+	// address. They tell who approves, and are never shown, logged or kept.
+	Names     []string
 	Enabled   bool
 	Federated bool
 	CreatedAt time.Time
@@ -20,6 +27,44 @@ type User struct {
 	Factors   []Factor // switched on
 	Preferred Factor
 }
+
+// Called reports whether a person of that name, by whom AWS knows a session or an
+// IAM user, is the user.
+func (u User) Called(name string) bool {
+	same := func(of string) bool { return strings.EqualFold(name, of) }
+	return same(u.Username) || same(string(u.Sub)) || slices.ContainsFunc(u.Names, same)
+}
+
+// shortest is the name that is looked for in a text: a shorter one is there by chance.
+const shortest = 3
+
+// NamedIn reports whether the text has the username, or another name, as a word of
+// its own.
+func (u User) NamedIn(text string) bool {
+	text = strings.ToLower(text)
+	inText := func(name string) bool {
+		if utf8.RuneCountInString(name) < shortest || name == string(u.Sub) {
+			return false
+		}
+		name = strings.ToLower(name)
+		for from := 0; ; {
+			at := strings.Index(text[from:], name)
+			if at < 0 {
+				return false
+			}
+			begin, end := from+at, from+at+len(name)
+			before, _ := utf8.DecodeLastRuneInString(text[:begin])
+			after, _ := utf8.DecodeRuneInString(text[end:])
+			if !inWord(before) && !inWord(after) {
+				return true
+			}
+			from = end
+		}
+	}
+	return inText(u.Username) || slices.ContainsFunc(u.Names, inText)
+}
+
+func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 // Mode is whether a pool asks for MFA.
 type Mode string

@@ -61,6 +61,9 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 	if err != nil {
 		return Forecast{}, err
 	}
+	if p.NamedIn(e.Reason) || p.NamedIn(e.Ticket) {
+		return Forecast{}, refused(request.Named())
+	}
 	pool, err := o.Users.Pool(ctx, p.Pool, nil, time.Time{})
 	if err != nil {
 		return Forecast{}, err

@@ -26,6 +26,7 @@ const (
 	NothingOpen          Type = urn + "nothing_open"          // 409: no override of the user is open
 	TooLarge             Type = urn + "too_large"             // 413
 	FailedRules          Type = urn + "failed_rules"          // 422: it would justify no override, or approve of nothing
+	NamesUser            Type = urn + "names_user"            // 422: the reason or the ticket has the user's name in it
 	Unavailable          Type = urn + "unavailable"           // 503: send it again
 )
 
@@ -45,6 +46,7 @@ var types = map[Type]struct {
 	NothingOpen:          {http.StatusConflict, "No override is open"},
 	TooLarge:             {http.StatusRequestEntityTooLarge, "The request is too large"},
 	FailedRules:          {http.StatusUnprocessableEntity, "The policy's rules are not met"},
+	NamesUser:            {http.StatusUnprocessableEntity, "The text names the user"},
 	Unavailable:          {http.StatusServiceUnavailable, "Relatch could not do it now"},
 }
 
@@ -79,6 +81,11 @@ func Failed(rules []mfa.Rule, p mfa.Policy) *Problem {
 		said[i] = rule.Says(mfa.Facts{Policy: p})
 	}
 	return New(FailedRules, strings.Join(said, "; "), rules...)
+}
+
+// Named is the problem of a text that has the user's name in it.
+func Named() *Problem {
+	return New(NamesUser, "the reason or the ticket names the user: write it without the username and the address, which the ledger never has")
 }
 
 // Used is the problem of a ticket that was recorded for another user.

@@ -10,14 +10,15 @@
 //	{"do":"approve","pool_id":"…","sub":"…","justification":"J-…"}
 //	{"do":"end","pool_id":"…","sub":"…"}
 //
-// A member that is not of these is refused, so nobody can name an author, an
+// Every other path than / is refused, and a member that is not of these, so nobody can name an author, an
 // approver or a time: these are the caller, the caller and the function's clock.
 //
 //   - justify records a reason for the user's override, made or to be made by the
 //     caller. The cause defaults to "other". The request_id is the client's own,
-//     to tell two requests apart that are the same otherwise.
+//     to tell two requests apart that are the same otherwise. A reason or ticket
+//     that has the user's name or address in it is refused: the ledger has neither.
 //   - approve says that the caller approves of a justification of the user. The
-//     first approval stands.
+//     first approval stands, and counts if it comes as early as a justification must.
 //   - end has the user's open override ended now.
 //
 // The answer is an Answer with status 201, or 200 if all of it was there before,
@@ -90,7 +91,7 @@ type Answer struct {
 	// Approver is who approved of the justification; empty if nobody has.
 	Approver string `json:"approver,omitzero"`
 	// Override is the one that is open, if there is one. FailedRules are those that
-	// the justification fails for it, and Why says each of them in words. They say
+	// the justification fails for it, with its approval if it has one, and Why says each of them in words. They say
 	// what Relatch is going to find: it decides when it looks, and by all
 	// justifications of the user.
 	Override    string     `json:"override,omitzero"`

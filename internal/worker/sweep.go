@@ -220,7 +220,7 @@ func subOf(pool mfa.PoolID, s mfa.Standing) mfa.Sub {
 // Census is how many overrides have not ended.
 type Census struct {
 	Open         int // all of them
-	Overdue      int // of these, told as overdue
+	Overdue      int // of these, told as overdue, and not only because Relatch observes
 	Unrestorable int // of these, waiting for their users to enrol
 }
 
@@ -235,7 +235,7 @@ func (w *Worker) Census(ctx context.Context) (Census, error) {
 			case o == nil:
 			case o.Unrestorable:
 				c.Open, c.Unrestorable = c.Open+1, c.Unrestorable+1
-			case o.Overdue && !o.Tried: // not where nothing is restored: in observe mode
+			case o.Overdue && (!o.Tried || !w.House.Observe):
 				c.Open, c.Overdue = c.Open+1, c.Overdue+1
 			default:
 				c.Open++

@@ -375,6 +375,9 @@ func (w *Worker) sights(ctx context.Context, s *mfa.State, c mfa.Change, now tim
 			if s.Justifications, err = w.Ledger.Justifications(ctx, c.Pool, c.Sub); err != nil {
 				return fmt.Errorf("load the justifications: %w", err)
 			}
+			for i, j := range s.Justifications {
+				s.Justifications[i].Digest = j.Sum()
+			}
 			return nil
 		})
 	}

@@ -333,12 +333,12 @@ func ledgerApprovals(t *testing.T, l Book) {
 			t.Errorf("%v, recorded (-want +got):\n%s", err, diff)
 		}
 	}
-	got := map[string]string{}
+	got := map[string]mfa.Approval{}
 	for _, j := range justifications(t, l, Pool, "u-1") {
-		got[j.ID] = j.Approver
+		got[j.ID] = mfa.Approval{Approver: j.Approver, At: j.ApprovedAt}
 	}
-	if diff := cmp.Diff(map[string]string{"J-1": "arn:b", "J-1-2": "", "J-2": ""}, got); diff != "" {
-		t.Errorf("approvers (-want +got):\n%s", diff)
+	if diff := cmp.Diff(map[string]mfa.Approval{"J-1": first, "J-1-2": {}, "J-2": {}}, got); diff != "" {
+		t.Errorf("approvals (-want +got):\n%s", diff)
 	}
 	if again := justify(t, l, Pool, "u-1", mfa.Justification{ID: "J-1", Reason: "phone lost on the train", Author: "arn:a", At: noon}); again.At != noon {
 		t.Errorf("an approved one is not the same any more: %+v", again)
