@@ -78,8 +78,8 @@ func reportCommand(t terminal) *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.from, "from", "", "begin of the period: a `TIME`, a day, or a month such as 2026-11")
 	flags.StringVar(&f.to, "to", "", "its end: a `TIME`, a day or a month, not part of it itself")
-	flags.StringVar(&f.account, "account", "", "names, roles and justifications (a `FILE` as for replay)")
-	flags.StringVar(&f.output, "output", "text", "`text`, json, csv or html")
+	flags.StringVar(&f.account, "account", "", "the `FILE` account.json of a replay: names, roles and justifications")
+	f.writes(c, "text", "json", "csv", "html")
 	f.reach(c)
 	return c
 }

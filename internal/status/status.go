@@ -84,6 +84,8 @@ type Sweep struct {
 type Policy struct {
 	Revision      string     `json:"revision"`
 	RequiredRoles []mfa.Role `json:"required_roles"`
+	// Doubt is what is wrong with the record, or keeps it from being read.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // Pool is a guarded pool.

@@ -39,6 +39,9 @@ func (s *Status) Text(out io.Writer) error {
 		"enforce": "enforce", "observe": "OBSERVE: nothing is restored", "unknown": "unknown: the stack does not say",
 	}[s.Mode])
 	p.label("Policy", fmt.Sprintf("revision %s; MFA required for %s", s.Policy.Revision, joined(s.Policy.RequiredRoles)))
+	if s.Policy.Doubt != "" {
+		p.label("", "IN DOUBT: "+s.Policy.Doubt)
+	}
 	for _, pool := range s.Pools {
 		text := []string{string(pool.ID)}
 		if pool.Posture > 0 {
