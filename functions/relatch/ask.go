@@ -307,9 +307,11 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	switch {
 	case out.Unrestorable:
-		return undone{fmt.Errorf("Cognito refuses to switch MFA on for %s, who has nothing enrolled; signed out. The user must enrol a new device", person.Name)} //nolint:staticcheck // a name
+		return undone{fmt.Errorf("Cognito refuses to switch MFA on for %s, who has nothing enrolled. The user is signed out, and %s stays open until the user enrols a new device", person.Name, open.ID)} //nolint:staticcheck // a name
 	case done && out.Closed == "":
-		return undone{errors.New("Relatch only observes: it switches nothing on. Do it by hand")} //nolint:staticcheck // a name
+		return undone{fmt.Errorf("Relatch only observes, and switches nothing on. Do it without Relatch:\n  %s", person.CLI(open.Restorable(), true, f.same("profile", "region", "endpoint-url")))} //nolint:staticcheck // a name
+	case out.Closed == mfa.Gone:
+		p.line("It has ended: the user is deleted.")
 	case done:
 		p.line("It has ended: %s has MFA again (%s).", person.Name, out.Closed)
 	case f.wait > 0:

@@ -86,7 +86,7 @@ func (e *exception) add(c *cobra.Command) {
 func (e *exception) check() error {
 	var errs []error
 	if strings.TrimSpace(e.reason) == "" {
-		errs = append(errs, errors.New("--reason: say what happened"))
+		errs = append(errs, errors.New("--reason is missing: say what happened"))
 	}
 	if !slices.Contains([]mfa.Cause{"", mfa.LostDevice, mfa.BrokenApp, mfa.OtherCause}, mfa.Cause(e.cause)) {
 		errs = append(errs, fmt.Errorf("--cause: %q is none of lost_device, broken_app and other", e.cause))
@@ -414,7 +414,10 @@ func (p page) until(f operator.Forecast, observe bool) string {
 	if f.Policy.SignOut {
 		text += ", and the user is signed out"
 	}
-	if f.Token {
+	switch {
+	case f.Token && len(mfa.Adequate(on, f.Override.Required)) == 0:
+		text += ". For the role that is not enough: it stays open until the user enrols a new device"
+	case f.Token:
 		text += ". TOTP is back only when the user enrols a new device"
 	}
 	return text

@@ -71,7 +71,7 @@ func statusCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.status(c.Context(), t, strings.Join(users, ""), l.output)
+			return p.status(c.Context(), t, strings.Join(users, ""), &l)
 		},
 	}
 	c.Flags().SortFlags = false
@@ -79,7 +79,7 @@ func statusCommand(t terminal) *cobra.Command {
 	return c
 }
 
-func (p *place) status(ctx context.Context, t terminal, user, output string) error {
+func (p *place) status(ctx context.Context, t terminal, user string, l *live) error {
 	o := p.finder()
 	s, err := status.Read(ctx, status.Sources{
 		Ledger: p.Ledger, Users: o.Users, Policy: p.Ports.Policy, Pools: p.settings.Pools(), Mode: p.settings[stack.Mode],
@@ -99,7 +99,8 @@ func (p *place) status(ctx context.Context, t terminal, user, output string) err
 			Pool: person.Pool, Sub: person.Sub, Username: person.Name, Roles: person.Roles, Enabled: person.Enabled, Factors: person.Factors,
 		})
 	}
-	if output == "json" {
+	s.Flags = l.same()
+	if l.output == "json" {
 		err = t.json(s)
 	} else if err = t.print(s.Text); err != nil {
 		err = fmt.Errorf("write: %w", err)

@@ -71,6 +71,8 @@ type Status struct {
 	Asked *Asked `json:"asked,omitempty"`
 	// Unnamed is why users could not be looked up, if they could not.
 	Unnamed string `json:"unnamed,omitempty"`
+	// Flags are what the commands that the text suggests have to repeat, such as " --stack prod".
+	Flags string `json:"-"`
 }
 
 // Sweep is the last complete one.
