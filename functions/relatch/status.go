@@ -22,8 +22,10 @@ whether that was justified, how much time is left and what happens then; what
 is overdue or cannot be restored; incidents; and whether Relatch is at work.
 Nothing is changed. Times are UTC.
 
-` + userHelp + ` With one, it is what is
-open of this user, and which factors are on; without one, it is everybody.
+With a USER it is what is open of that user, and which factors are on; without one
+it is everybody.
+
+` + userHelp + `
 
 Output: text, for 100 columns. With --output json one object, relatch.status/1: at,
 mode, wrong (what is not as it should be, in words), sweep {completed_at,
@@ -31,10 +33,11 @@ age_seconds, too_old}, policy {revision, required_roles, doubt}, pools [id, post
 lacks], overrides [id, pool_id, sub, username, roles, required, factors, actor,
 actor_type, opened_at, deadline, seconds_left, overdue, unrestorable, then, severity,
 justified, failed_rules, why, justification {id, reason, ticket, cause, author,
-approver, at}, justify_until, unfinished_since, notes], incidents [key, kind,
-severity, since, changed_at, pool_id, sub, username, actor, what, person], users
-[pool_id, sub, username, noted_at, unfinished_since, sign_out_owed], asked [pool_id,
-sub, username, roles, enabled, factors] and unnamed (why users could not be named).
+approver, at, ticket_of}, justify_until, unfinished_since, notes], incidents [key,
+kind, severity, since, changed_at, pool_id, sub, username, actor, what, person],
+users [pool_id, sub, username, noted_at, unfinished_since, sign_out_owed], asked
+{pool_id, sub, username, roles, enabled, factors} and unnamed (why users could not be
+named).
 
 Exit status:
   0  all is well, even if overrides are open
