@@ -21,6 +21,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	cognitotypes "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/go-cmp/cmp"
 
@@ -263,7 +265,12 @@ func (c *city) ledger() *dynamo.Ledger { return dynamo.New(c.DynamoDB, wiretest.
 
 func (c *city) standing(t *testing.T, name string) mfa.Standing {
 	t.Helper()
-	loaded, err := c.ledger().Load(t.Context(), worker.Query{Journal: mfa.UserJournal(c.Pool, c.subs[name])})
+	return c.ofUser(t, c.Pool, c.subs[name])
+}
+
+func (c *city) ofUser(t *testing.T, pool mfa.PoolID, sub mfa.Sub) mfa.Standing {
+	t.Helper()
+	loaded, err := c.ledger().Load(t.Context(), worker.Query{Journal: mfa.UserJournal(pool, sub)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -300,6 +307,7 @@ func TestTheCommandOnAWS(t *testing.T) {
 	t.Run("a lost device", c.losesDevices)
 	t.Run("over the budget", c.needsApproval)
 	t.Run("refusals", c.refuses)
+	t.Run("in both kinds of pools", c.refusesInBothPools)
 }
 
 func (c *city) overrides(t *testing.T) {
@@ -662,4 +670,65 @@ func (c *city) refuses(t *testing.T) {
 		}
 		has(t, s.err, "there is no stack relatch in this account and Region; name Relatch's stack with --stack or RELATCH_STACK, or give LedgerTable (--table or RELATCH_TABLE)")
 	})
+}
+
+// refusesInBothPools has users whom people call by the username, the address or the
+// sub, in a pool of usernames and in one where the address is the username.
+func (c *city) refusesInBothPools(t *testing.T) {
+	c.t, c.by = t, "SupportAdmin/ops-6"
+	on := []mfa.Factor{mfa.TOTP}
+	for i, pool := range []mfa.PoolID{c.Pool, c.EmailPool} {
+		add := func(name string, factors []mfa.Factor) (mfa.Sub, []string) {
+			called, address := name, name+"@example.org"
+			if pool == c.EmailPool {
+				called = address
+			}
+			sub := c.Add(t, wiretest.Person{Pool: pool, Name: called, Roles: []mfa.Role{"itsm_manager"}, Registered: on, Factors: factors})
+			if c.subs[called] = sub; pool == c.EmailPool {
+				c.subs[string(sub)] = sub // which is the username
+			} else if _, err := c.Cognito.AdminUpdateUserAttributes(t.Context(), &cognitoidentityprovider.AdminUpdateUserAttributesInput{
+				UserPoolId: new(string(pool)), Username: &name, UserAttributes: []cognitotypes.AttributeType{{Name: new("email"), Value: &address}},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return sub, []string{called, address, string(sub), string(pool) + "/" + string(sub)}
+		}
+		override := func(who string, ticket int) []string {
+			return []string{"override", who, reason, "--ticket", fmt.Sprintf("CHG006%04d", 10*i+ticket), "--yes"}
+		}
+		sub, names := add(fmt.Sprint("opal", i), on)
+		c.says(t, 0, override(names[1], 1)...)
+		o := c.ofUser(t, pool, sub).Override
+		if o == nil || !o.Match.Justified() {
+			t.Fatalf("%+v", o)
+		}
+		for _, name := range append(names, o.ID) {
+			has(t, c.says(t, 1, override(name, 2)...).err, "override "+o.ID+" of ", " is open already, since ")
+		}
+		_, names = add(fmt.Sprint("nero", i), nil)
+		for _, name := range names {
+			has(t, c.says(t, 1, override(name, 3)...).err, "has no factor that is switched on: there is nothing to switch off\n")
+		}
+		sub, names = add(fmt.Sprint("bard", i), on)
+		s := c.ofUser(t, pool, sub)
+		s.Journal = mfa.UserJournal(pool, sub)
+		for i := range 2 {
+			at := time.Now().UTC().Add(-time.Duration(i+1) * 24 * time.Hour).Truncate(time.Second)
+			s.Past = append(s.Past, mfa.Past{ID: fmt.Sprint("O-", i), OpenedAt: at, ClosedAt: at.Add(time.Hour)})
+		}
+		if err := c.ledger().Append(t.Context(), worker.Step{Standing: s}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			has(t, c.says(t, 1, override(name, 4)...).err, " needs an approver: nothing was switched off. Your reason is on record as J-", "\n  relatch approve "+name+" J-")
+		}
+		refused := c.says(t, 1, append(override(names[1], 4), "--output", "json")...)
+		var out overridden
+		if err := json.Unmarshal([]byte(refused.out), &out); err != nil || out.Done || !out.Forecast.Approval || out.Justification == "" {
+			t.Errorf("%v: %s", err, refused.out)
+		}
+		if left := c.Factors(t, pool, sub); len(left) != 1 {
+			t.Errorf("switched on are %v", left)
+		}
+	}
 }
