@@ -2,13 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
+	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/stackflow/relatch/internal/report"
 	"github.com/stackflow/relatch/internal/status"
@@ -80,6 +86,34 @@ func TestEveryHelpIsOfOneForm(t *testing.T) {
 				t.Errorf("relatch %s --help: %d columns: %s", command, n, line)
 			}
 		}
+	}
+}
+
+func TestCtrlCIsANo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, keyboard := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		said := make(chan bool)
+		go func() { said <- (terminal{in: in}).confirms(ctx, io.Discard, "Switch MFA off?") }()
+		synctest.Wait()
+		cancel()
+		if <-said {
+			t.Error("it was taken for a yes")
+		}
+		_ = keyboard.Close()
+	})
+}
+
+func TestTheSDKWritesNothingOfItsOwn(t *testing.T) {
+	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull} {
+		t.Setenv(name, value)
+	}
+	p, err := (&live{region: "us-east-1"}).open(t.Context(), terminal{now: time.Now, getenv: func(string) string { return "" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.aws.Logger != (logging.Nop{}) {
+		t.Errorf("it logs to %T", p.aws.Logger)
 	}
 }
 

@@ -161,7 +161,7 @@ func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
 	case f.dry:
 		p.line("Dry run: nothing was done.")
 		return nil
-	case !f.yes && !t.confirms(p.w, question(forecast)):
+	case !f.yes && !t.confirms(ctx, p.w, question(forecast)):
 		return undone{errors.New("nothing was done")}
 	}
 	return f.do(ctx, t, o, forecast, who)
@@ -221,7 +221,11 @@ func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator
 		out.Override, out.Justified, out.Failed = override.ID, override.Match.Justified(), override.Match.Failed
 	}
 	out.Deadline = override.Deadline
-	p.afterwards(forecast, override, taken, "relatch end "+operator.Quoted(cmp.Or(override.ID, who))+f.same())
+	end := "relatch end " + operator.Quoted(cmp.Or(override.ID, who)) + f.same()
+	if o.House.Observe {
+		end = forecast.CLI(override.Restorable(), true, f.same("profile", "region", "endpoint-url"))
+	}
+	p.afterwards(forecast, override, taken, end, o.House.Observe)
 	if f.output == "json" {
 		return f.print(t, out)
 	}
@@ -311,11 +315,20 @@ func (t terminal) json(v any) error {
 	return nil
 }
 
-// confirms asks once; everything but yes is no.
-func (t terminal) confirms(w io.Writer, question string) bool {
+// confirms asks once; everything but yes is no, and so is Ctrl-C.
+func (t terminal) confirms(ctx context.Context, w io.Writer, question string) bool {
 	fmt.Fprintf(w, "%s [y/N] ", story.Clean(question))
-	answer, err := bufio.NewReader(t.in).ReadString('\n')
-	if err != nil && answer == "" {
+	said := make(chan string, 1)
+	go func() {
+		answer, _ := bufio.NewReader(t.in).ReadString('\n') // without an end it is what there is
+		said <- answer
+	}()
+	answer := ""
+	select {
+	case <-ctx.Done():
+	case answer = <-said:
+	}
+	if !strings.HasSuffix(answer, "\n") {
 		fmt.Fprintln(w)
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
@@ -452,7 +465,7 @@ func (p page) onCall(f operator.Forecast) {
 
 // afterwards says what is left to know once MFA is off. o has no ID if Relatch has
 // not seen it yet, and end is the command that ends it.
-func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, end string) {
+func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, end string, observe bool) {
 	switch {
 	case o.ID == "":
 		p.row("Override", "not seen by Relatch yet: CloudTrail takes minutes, and without it a sweep finds it within the hour. relatch status shows it then")
@@ -468,6 +481,8 @@ func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, 
 	p.row("Deadline", "%s", p.at(o.Deadline))
 	p.row("End it early", "%s", end)
 	switch {
+	case observe:
+		p.row("Tell the user", "sign in with the password, until you are told that MFA is on again.")
 	case t.Deleted && len(on) == 0:
 		p.row("Tell the user", "sign in with the password, and enrol a new authenticator app at once: the old one is worth nothing any more.")
 	case f.Cause == mfa.LostDevice:

@@ -220,8 +220,8 @@ func ticks(from, to time.Time) []tick {
 	add := func(at time.Time, layout string) {
 		out = append(out, tick{X: place(at, from, to), Label: at.Format(layout), Day: at.Equal(at.Truncate(24 * time.Hour))})
 	}
-	for _, hours := range []time.Duration{3, 6, 12, 24, 48, 7 * 24} {
-		step := hours * time.Hour
+	const hour = time.Hour
+	for _, step := range []time.Duration{3 * hour, 6 * hour, 12 * hour, 24 * hour, 48 * hour, 7 * 24 * hour} {
 		if to.Sub(from) > mostTicks*step {
 			continue
 		}
