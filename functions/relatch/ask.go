@@ -56,13 +56,15 @@ func unclear(err error) error {
 const justifyHelp = `Record why a user's MFA is off, or is going to be switched off. It counts for an
 override that you yourself opened or will open, if it is recorded at most 15
 minutes after MFA was switched off, or at most 24 hours before (the policy may say
-otherwise). The incident is then a warning and no page.
+otherwise). The incident is then a warning and no page. With --cause lost_device,
+relatch end warns before it locks the user out.
 
 ` + userHelp + `
 
 Output: text. With --output json one object, relatch.answer/1: pool_id, sub, id of
 the justification, at, approver, override (empty: none is open), failed_rules and
-why. ` + refusalHelp + `
+why.
+` + refusalHelp + `
 
 Exit status:
   0  on record, and it counts as far as can be told now
@@ -151,7 +153,8 @@ J-… is the justification's id: whoever needs the approval was told it.
 ` + userHelp + `
 
 Output: text. With --output json one object, relatch.answer/1: pool_id, sub, id of
-the justification, at and approver. ` + refusalHelp + `
+the justification, at and approver.
+` + refusalHelp + `
 
 Exit status:
   0  approved
@@ -219,7 +222,8 @@ enrolled a new one: the command says so and does nothing, unless --lock-out is g
 
 Output: text. With --output json one object, relatch.end/1: user {pool_id, sub,
 username, roles}, override, closed (restored, reenabled, reenrolled or gone; absent:
-not yet) and unrestorable. ` + refusalHelp + `
+not yet) and unrestorable.
+` + refusalHelp + `
 
 Exit status:
   0  it has ended (with --wait 0: it was asked for)

@@ -32,8 +32,7 @@ RELATCH_POLICY_TABLE, RELATCH_POLICY_KEY and RELATCH_POLICY_VALUE, or
 RELATCH_POLICY_PARAMETER.`
 
 // refusalHelp is about what the commands have in common that change something.
-const refusalHelp = `What is refused is a
-relatch.refusal/1: why and failed_rules.`
+const refusalHelp = `A refusal is one relatch.refusal/1: why and failed_rules.`
 
 // live are the flags of the commands that ask AWS.
 type live struct {

@@ -50,7 +50,8 @@ Output: text. With --output json that goes to standard error, and one object to
 standard output, relatch.override/1: done, forecast {by, user {pool_id, sub,
 username, roles}, factors, overrides_used, budget, approver_needed, deadline,
 alerts, policy_doubt}, justification, at, read_back, token_deleted, override,
-justified, failed_rules and deadline. ` + refusalHelp + `
+justified, failed_rules and deadline.
+` + refusalHelp + `
 
 Exit status:
   0  MFA is off (with --dry-run: it could be). Also if the user could not be read
@@ -61,7 +62,8 @@ Exit status:
 You need cognito-idp:ListUsers, AdminGetUser, AdminListGroupsForUser,
 DescribeUserPool, GetUserPoolMfaConfig and AdminSetUserMFAPreference
 (--lost-device: AdminDeleteSoftwareToken) in the user pools; to read the ledger's
-table and the policy; and lambda:InvokeFunctionUrl for the function override.
+table and the policy; lambda:InvokeFunctionUrl for the function override; and, to
+find all that, cloudformation:DescribeStacks.
 
 ` + awsHelp
 

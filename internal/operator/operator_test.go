@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -533,5 +534,14 @@ func TestTheBareCommandSurvivesAShell(t *testing.T) {
 		if got := p.CLI([]mfa.Factor{mfa.TOTP, mfa.SMS, mfa.WebAuthn}, on, " --profile 'a b'"); got != want {
 			t.Errorf("have %s\nwant %s", got, want)
 		}
+	}
+	words := []string{"", "maria@example.com", "o'hara; rm -rf $HOME `x`", "a\nb\t\"c\" \\ *?[x]", "~root", "#x", "J-…"}
+	quotes := make([]string, len(words))
+	for i, word := range words {
+		quotes[i] = Quoted(word)
+	}
+	read, err := exec.CommandContext(t.Context(), "sh", "-c", "printf '%s\\0' "+strings.Join(quotes, " ")).Output()
+	if diff := cmp.Diff(strings.Join(words, "\x00")+"\x00", string(read)); err != nil || diff != "" {
+		t.Errorf("%v, -written +read\n%s", err, diff)
 	}
 }

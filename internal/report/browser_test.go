@@ -34,11 +34,11 @@ func browser(t *testing.T) string {
 
 // render opens a page and returns the document that came of it, and what the
 // console said.
-func render(t *testing.T, chromium, html string) (dom, console string) {
+func render(t *testing.T, chromium, text string) (dom, console string) {
 	t.Helper()
 	dir := t.TempDir()
 	page := filepath.Join(dir, "page.html")
-	if err := os.WriteFile(page, []byte(html), 0o600); err != nil {
+	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{
@@ -89,6 +89,9 @@ func TestAPageRendersInABrowser(t *testing.T) {
 		if o.Justified == strings.Contains(rows[i], "NOT JUSTIFIED") {
 			t.Errorf("row %d says that it is justified, or that it is not: %s", i, rows[i])
 		}
+	}
+	if outside := regexp.MustCompile(`<[a-zA-Z][^>]*\s(src=|href="[^#])[^>]*>|@import|https?:|url\([^#]`).FindAllString(dom, -1); outside != nil {
+		t.Errorf("the page needs more than itself: %q", outside)
 	}
 	for _, injected := range []string{"<script", "<img", "<svg onload"} {
 		if strings.Contains(dom, injected) {
