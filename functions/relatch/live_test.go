@@ -345,6 +345,14 @@ func (c *city) overrides(t *testing.T) {
 			t.Errorf("exit status %d: %s", s.code, s.err)
 		}
 	})
+	t.Run("a ledger that cannot be read", func(t *testing.T) {
+		s := c.relatch(t, c.environment("RELATCH_TABLE=nowhere"), "", append(override, "--yes")...)
+		has(t, s.err, "read the ledger: ", "Nothing was switched off", "  aws cognito-idp admin-set-user-mfa-preference --user-pool-id "+string(c.Pool)+" --username maria --software-token-mfa-settings Enabled=false,PreferredMfa=false\n",
+			"That PAGES on-call if a role of the user requires MFA: nobody has justified it. ", "relatch justify maria --reason ")
+		if on := c.Factors(t, c.Pool, sub); s.code != 1 || len(on) != 1 {
+			t.Errorf("exit status %d, switched on are %v", s.code, on)
+		}
+	})
 	t.Run("a server that cannot be reached", func(t *testing.T) {
 		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", append(override, "--yes", "--region", "us-east-1", "--pools", string(c.Pool))...)
 		bare := "  aws cognito-idp admin-set-user-mfa-preference --region us-east-1 --user-pool-id " + string(c.Pool) +
@@ -461,7 +469,14 @@ func (c *city) besideTheCLI(t *testing.T) {
 		if out := cli(t, user...); strings.Contains(out, "SOFTWARE_TOKEN_MFA") {
 			t.Error(out)
 		}
-		cli(t, "cognito-idp", "admin-set-user-mfa-preference", "--user-pool-id", string(c.Pool), "--username", "clara", "--software-token-mfa-settings", "Enabled=true,PreferredMfa=true")
+		// The very command that relatch prints when override cannot be reached.
+		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", "end", "clara")
+		has(t, s.err, "Whether it was asked for is not known; ask again, or switch MFA on without Relatch, which ends it too:\n")
+		bare := regexp.MustCompile(`(?m)^  aws (.*)$`).FindStringSubmatch(s.err)
+		if bare == nil || s.code != 1 {
+			t.Fatalf("exit status %d: %s", s.code, s.err)
+		}
+		cli(t, strings.Fields(bare[1])...)
 		c.sees(t, "clara", c.standing(t, "clara").Override, "on now: TOTP")
 		c.works()
 		c.sees(t, "clara", nil, "TOTP on", "No override is open.")

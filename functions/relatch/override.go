@@ -32,7 +32,9 @@ const overrideHelp = `Switch a user's MFA off for an emergency, with a reason on
 It says what will happen and what on-call will see, asks once, records the reason,
 switches every factor of the user off with your own AWS credentials, reads the user
 back, waits until Relatch has seen it, and tells how to end it and what to tell the
-user. It refuses, with the reason, if an override is open or no factor is on.
+user. It refuses, with the reason, if an override is open or no factor is on. If
+Relatch cannot be asked, nothing is switched off, and you get the bare AWS CLI
+command to copy, which pages on-call.
 
 --reason says what happened, in the words of this case. --ticket has the form that
 the policy asks for, and is of this user alone. A user who has had too many
@@ -152,6 +154,9 @@ func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
 		return unclear(err)
 	}
 	forecast, err := o.Forecast(ctx, person, operator.Exception{By: by, Reason: f.reason, Ticket: f.ticket, Cause: mfa.Cause(f.cause), DeleteToken: f.lost})
+	if _, refused := errors.AsType[*operator.Refusal](err); err != nil && !refused && ctx.Err() == nil && len(person.Factors) > 0 {
+		err = f.bare(err, person, who, "That PAGES on-call if a role of the user requires MFA", mfa.DefaultPolicy().Late)
+	}
 	if err != nil {
 		return f.undone(t, err)
 	}
@@ -182,7 +187,14 @@ func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator
 	p, out := t.page(f.output), overridden{Forecast: told(forecast)}
 	answer, err := o.Justify(ctx, forecast.Person, forecast.Exception)
 	if err != nil {
-		return f.undone(t, f.unreachable(err, forecast, who))
+		page := "That PAGES on-call"
+		if !forecast.Override.Required {
+			page = "That warns on-call"
+		}
+		if unasked(err) {
+			err = f.bare(err, forecast.Person, who, page, forecast.Policy.Late)
+		}
+		return f.undone(t, err)
 	}
 	out.Justification = answer.ID
 	if forecast.Approval && answer.Approver == "" {
@@ -234,22 +246,16 @@ func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator
 	return nil
 }
 
-// unreachable says what is left to do where the function cannot be asked.
-func (f *overrideFlags) unreachable(err error, forecast operator.Forecast, who string) error {
-	if !unasked(err) {
-		return err
-	}
-	page := "That PAGES on-call"
-	if !forecast.Override.Required {
-		page = "That warns on-call"
-	}
-	if forecast.Token {
+// bare is err with what is left to do where Relatch cannot be asked. page is what
+// that does to on-call, and late is for how long it can be justified.
+func (f *overrideFlags) bare(err error, p operator.Person, who, page string, late time.Duration) error {
+	if f.lost {
 		page = "The lost device keeps its secret. " + page
 	}
 	return fmt.Errorf("%w. Nothing was switched off. If it cannot wait, the bare command is\n  %s\n"+
-		"%s: nobody has justified it. Once the function answers again, within %.0f minutes, say why:\n  relatch justify %s --reason %s --ticket %s%s",
-		err, forecast.CLI(forecast.Factors, false, f.same("profile", "region", "endpoint-url")),
-		page, forecast.Policy.Late.Minutes(), operator.Quoted(who), operator.Quoted(f.reason), operator.Quoted(f.ticket), f.same())
+		"%s: nobody has justified it. Once Relatch answers again, within %.0f minutes, say why:\n  relatch justify %s --reason %s --ticket %s%s",
+		err, p.CLI(p.Factors, false, f.same("profile", "region", "endpoint-url")),
+		page, late.Minutes(), operator.Quoted(who), operator.Quoted(f.reason), operator.Quoted(f.ticket), f.same())
 }
 
 // unasked reports whether the function override did not take the request.
