@@ -302,12 +302,15 @@ func (r *reading) override(pool mfa.PoolID, sub mfa.Sub, s mfa.Standing, unfinis
 
 // then is what happens at the end of the override.
 func (r *reading) then(o *mfa.Override) string {
-	on := alert.Names(o.Taken) + " on again, and signed out"
+	restorable := o.Restorable()
+	on := alert.Names(restorable) + " on again, and signed out"
 	switch {
 	case o.Unrestorable:
 		return "cannot be restored: Cognito refuses, so sign-in stays possible without MFA until the user enrols a device"
 	case r.observes():
 		return "nothing: Relatch only observes; switch it on by hand"
+	case len(mfa.Adequate(restorable, o.Required)) == 0 && len(o.Deleted) > 0:
+		return "nothing that would do: the token is deleted, so it stays open until the user enrols a device"
 	case o.Match.Cause == mfa.LostDevice && !o.Verified:
 		return on + "; the device was declared lost, so the user is likely locked out unless a new one is enrolled before"
 	case !o.AskedAt.IsZero():
