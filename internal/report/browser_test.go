@@ -45,11 +45,19 @@ func render(t *testing.T, chromium, text string) (dom, console string) {
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir=" + filepath.Join(dir, "profile"),
 		"--enable-logging=stderr", "--hide-scrollbars", "--window-size=1440,1780", "--dump-dom",
 	}
-	cmd := exec.CommandContext(t.Context(), chromium, append(args, "file://"+page)...)
 	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v: %s", err, errs.String())
+	for attempt := 1; ; attempt++ {
+		out.Reset()
+		errs.Reset()
+		cmd := exec.CommandContext(t.Context(), chromium, append(args, "file://"+page)...)
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err := cmd.Run()
+		if err == nil {
+			break
+		}
+		if attempt == 3 { // on a busy machine Chromium itself crashes now and then
+			t.Fatalf("%v: %s", err, errs.String())
+		}
 	}
 	for line := range strings.Lines(errs.String()) {
 		if strings.Contains(line, "CONSOLE") {
