@@ -81,14 +81,14 @@ func replayCommand(t terminal) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.account, "account", "", "the `FILE` with the account before the first call, instead of account.json")
-	flags.StringVar(&f.policy, "policy", "", "the `FILE` with the policy record, instead of the account's")
-	flags.StringVar(&f.format, "format", "text", "the `FORMAT`: text for people, or json, a record per line and a summary for each scenario and for all")
+	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`)")
+	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
+	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
 	flags.StringVar(&f.from, "from", "", "leave out files of archives of the days before this `DAY`, such as 2026-11-23")
 	flags.StringVar(&f.to, "to", "", "leave out those of the days after this `DAY`")
-	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions than this `NAME`, or these, with commas")
-	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts than this `ID`, or these, with commas")
+	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions (a `NAME`; several with commas)")
+	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
 	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
 	return c
