@@ -120,7 +120,7 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 			return err
 		}
 	case answer.Override == "":
-		p.line("%s is on record. No override of %s is open: it counts for one that you open%s.", answer.ID, person.Name, p.by(ctx, o, answer))
+		p.line("%s is on record. No override of %s is open: it counts for one that you open%s.", answer.ID, person.Name, f.by(ctx, p, o, answer))
 	case counts:
 		p.line("%s is on record, and justifies override %s of %s.", answer.ID, answer.Override, person.Name)
 	}
@@ -131,7 +131,7 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 }
 
 // by is until when the justification counts, if the policy can be read.
-func (p page) by(ctx context.Context, o *operator.Operator, a request.Answer) string {
+func (f *justifyFlags) by(ctx context.Context, p page, o *operator.Operator, a request.Answer) string {
 	policy, doubt, err := o.Rules(ctx)
 	if err != nil || doubt != "" {
 		return ""
@@ -282,7 +282,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 		return unclear(err)
 	}
 	open, err := o.End(ctx, person, f.lockOut)
-	if unasked(err) {
+	if unasked(err) && ctx.Err() == nil {
 		err = fmt.Errorf("%w. Whether it was asked for is not known; ask again, or switch MFA on without Relatch, which ends it too:\n  %s",
 			err, person.CLI(open.Restorable(), true, f.same("profile", "region", "endpoint-url")))
 	}

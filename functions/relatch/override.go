@@ -186,14 +186,14 @@ func question(f operator.Forecast) string {
 func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator, forecast operator.Forecast, who string) error {
 	p, out := t.page(f.output), overridden{Forecast: told(forecast)}
 	answer, err := o.Justify(ctx, forecast.Person, forecast.Exception)
-	if err != nil {
+	if unasked(err) && ctx.Err() == nil {
 		page := "That PAGES on-call"
 		if !forecast.Override.Required {
 			page = "That warns on-call"
 		}
-		if unasked(err) {
-			err = f.bare(err, forecast.Person, who, page, forecast.Policy.Late)
-		}
+		err = f.bare(err, forecast.Person, who, page, forecast.Policy.Late)
+	}
+	if err != nil {
 		return f.undone(t, err)
 	}
 	out.Justification = answer.ID
@@ -249,13 +249,17 @@ func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator
 // bare is err with what is left to do where Relatch cannot be asked. page is what
 // that does to on-call, and late is for how long it can be justified.
 func (f *overrideFlags) bare(err error, p operator.Person, who, page string, late time.Duration) error {
+	cause := ""
+	if f.cause != "" {
+		cause = " --cause " + f.cause
+	}
 	if f.lost {
 		page = "The lost device keeps its secret. " + page
 	}
 	return fmt.Errorf("%w. Nothing was switched off. If it cannot wait, the bare command is\n  %s\n"+
-		"%s: nobody has justified it. Once Relatch answers again, within %.0f minutes, say why:\n  relatch justify %s --reason %s --ticket %s%s",
+		"%s: nobody has justified it. Once Relatch answers again, within %.0f minutes, say why:\n  relatch justify %s --reason %s --ticket %s%s%s",
 		err, p.CLI(p.Factors, false, f.same("profile", "region", "endpoint-url")),
-		page, late.Minutes(), operator.Quoted(who), operator.Quoted(f.reason), operator.Quoted(f.ticket), f.same())
+		page, late.Minutes(), operator.Quoted(who), operator.Quoted(f.reason), operator.Quoted(f.ticket), cause, f.same())
 }
 
 // unasked reports whether the function override did not take the request.
