@@ -249,7 +249,7 @@ func endCommand(t terminal) *cobra.Command {
 		Args: oneUser,
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), t, args[0]) },
 
-		ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
+		SuggestFor: []string{"enable", "restore", "on"}, ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 	}
 	c.Flags().SortFlags = false
 	c.Flags().BoolVar(&f.lockOut, "lock-out", false, "end it also if the user cannot sign in afterwards")

@@ -99,6 +99,19 @@ type undone struct{ error }
 
 func (u undone) Unwrap() error { return u.error }
 
+// unknown is the Args of relatch itself: what is no command may be nearly one.
+func unknown(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	near := strings.Join(c.SuggestionsFor(args[0]), " or ")
+	if near == "" {
+		return fmt.Errorf("unknown command %q", args[0])
+	}
+	return fmt.Errorf("unknown command %q; did you mean %s?", args[0], near)
+}
+
 const help = `Relatch makes every MFA exception end. Whoever switches a user's MFA off in Amazon
 Cognito gives a reason; after 24 hours Relatch switches it on again, and it tells
 on-call when somebody who must have MFA can sign in without it.
@@ -122,7 +135,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		Short:         "Relatch makes every MFA exception end",
 		Long:          help,
 		Version:       version(),
-		Args:          cobra.NoArgs,
+		Args:          unknown,
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}

@@ -115,7 +115,7 @@ func overrideCommand(t terminal) *cobra.Command {
 		Args:    oneUser,
 		RunE:    func(c *cobra.Command, args []string) error { return f.run(c.Context(), t, args[0]) },
 
-		ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
+		SuggestFor: []string{"disable", "off"}, ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 	}
 	c.Flags().SortFlags = false
 	f.exception.add(c)

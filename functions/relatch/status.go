@@ -65,7 +65,12 @@ func statusCommand(t terminal) *cobra.Command {
 		Example:               statusExamples,
 		DisableFlagsInUseLine: true,
 		ValidArgsFunction:     cobra.NoFileCompletions,
-		Args:                  cobra.MaximumNArgs(1),
+		Args: func(c *cobra.Command, users []string) error {
+			if len(users) == 0 {
+				return nil
+			}
+			return oneUser(c, users)
+		},
 		RunE: func(c *cobra.Command, users []string) error {
 			if err := l.check(); err != nil {
 				return err
