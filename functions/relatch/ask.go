@@ -34,7 +34,7 @@ func (l *live) operator(ctx context.Context, t terminal) (*operator.Operator, st
 	users := cognitoidentityprovider.NewFromConfig(a.aws)
 	client := a.aws.HTTPClient
 	return &operator.Operator{
-		House: mfa.House{Pools: a.settings.Pools(), Observe: a.settings[stack.Mode] == "observe"},
+		House: mfa.House{Pools: a.settings.Pools(), Observe: a.settings[stack.Mode] == "observe"}, Flags: l.same(),
 		// What Cognito lists as switched on is what is to be switched off.
 		Users:  cognito.New(users, cognito.Options{ListedOnly: true}),
 		Ledger: a.Ledger, Policy: a.Ports.Policy, Hand: cognito.NewHand(users), Now: t.now, Wait: t.wait,
@@ -53,17 +53,25 @@ func unclear(err error) error {
 	return undone{err}
 }
 
-const justifyHelp = `Record why a user's MFA is off, or is going to be switched off. The reason counts
-for an override that you yourself opened, if it is recorded at most 15 minutes
-after MFA was switched off or at most 24 hours before (the policy may say
-otherwise). It then lowers the incident to a warning.
+const justifyHelp = `Record why a user's MFA is off, or is going to be switched off. It counts for an
+override that you yourself opened or will open, if it is recorded at most 15
+minutes after MFA was switched off, or at most 24 hours before (the policy may say
+otherwise). The incident is then a warning and no page. With --cause lost_device,
+relatch end warns before it locks the user out.
 
-USER is a username, an e-mail address or a sub in one of the guarded user pools,
-POOL/SUB, or the id of the open override, such as O-54BUAM5LQR.
+` + userHelp + `
 
-` + awsHelp + `
+Output: text. With --output json one object, relatch.answer/1: pool_id, sub, id of
+the justification, at, approver, override (empty: none is open), failed_rules and
+why.
+` + refusalHelp + `
 
-` + exitHelp
+Exit status:
+  0  on record, and it counts as far as can be told now
+  1  refused; or on record, but it does not justify the override that is open
+  2  bad usage, a USER who does not exist or could be several, or no access to AWS
+
+` + awsHelp
 
 type justifyFlags struct {
 	live
@@ -81,7 +89,7 @@ func justifyCommand(t terminal) *cobra.Command {
 		Args: oneUser,
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), t, args[0]) },
 
-		DisableFlagsInUseLine: true,
+		ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 	}
 	c.Flags().SortFlags = false
 	f.exception.add(c)
@@ -105,29 +113,30 @@ func (f *justifyFlags) run(ctx context.Context, t terminal, who string) error {
 	if err != nil {
 		return f.undone(t, err)
 	}
-	policy, err := o.Rules(ctx)
-	if err != nil {
-		return undone{err}
-	}
-	p := t.page("text")
+	p, counts := t.page("text"), answer.Override == "" || len(answer.FailedRules) == 0
 	switch {
 	case f.output == "json":
 		if err := t.json(answered{"relatch.answer/1", answer}); err != nil {
 			return err
 		}
 	case answer.Override == "":
-		p.line("%s is on record. No override of %s is open: it counts for one that you open by %s.", answer.ID, person.Name, p.at(answer.At.Add(policy.Before)))
-	case len(answer.FailedRules) == 0:
+		p.line("%s is on record. No override of %s is open: it counts for one that you open%s.", answer.ID, person.Name, f.by(ctx, p, o, answer))
+	case counts:
 		p.line("%s is on record, and justifies override %s of %s.", answer.ID, answer.Override, person.Name)
 	}
-	if answer.Override == "" || len(answer.FailedRules) == 0 {
+	if counts {
 		return nil
 	}
-	why, err := o.Why(ctx, person, answer)
-	if err != nil {
-		return undone{err}
+	return undone{fmt.Errorf("%s is on record, but does not justify override %s of %s: %s", answer.ID, answer.Override, person.Name, strings.Join(answer.Why, "; "))}
+}
+
+// by is until when the justification counts, if the policy can be read.
+func (f *justifyFlags) by(ctx context.Context, p page, o *operator.Operator, a request.Answer) string {
+	policy, doubt, err := o.Rules(ctx)
+	if err != nil || doubt != "" {
+		return ""
 	}
-	return undone{fmt.Errorf("%s is on record, but does not justify override %s of %s: %s", answer.ID, answer.Override, person.Name, strings.Join(why, "; "))}
+	return " by " + p.at(a.At.Add(policy.Before))
 }
 
 // answered is what override answered, as JSON.
@@ -150,12 +159,20 @@ func (l *live) inVain(t terminal, p operator.Person, a request.Answer) error {
 const approveHelp = `Approve of a justification that somebody else recorded. It counts only if you are
 neither its author nor the user. The first approval stands.
 
+J-… is the justification's id: whoever needs the approval was told it.
+
 ` + userHelp + `
-J-… is the justification's id, which its author has.
 
-` + awsHelp + `
+Output: text. With --output json one object, relatch.answer/1: pool_id, sub, id of
+the justification, at and approver.
+` + refusalHelp + `
 
-` + exitHelp
+Exit status:
+  0  approved
+  1  refused
+  2  bad usage, a USER who does not exist or could be several, or no access to AWS
+
+` + awsHelp
 
 func approveCommand(t terminal) *cobra.Command {
 	var f live
@@ -172,7 +189,7 @@ func approveCommand(t terminal) *cobra.Command {
 		},
 		RunE: func(c *cobra.Command, args []string) error { return f.approve(c.Context(), t, args[0], args[1]) },
 
-		DisableFlagsInUseLine: true,
+		ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 	}
 	c.Flags().SortFlags = false
 	f.add(c)
@@ -203,28 +220,31 @@ func (l *live) approve(ctx context.Context, t terminal, who, id string) error {
 	}
 	p := t.page("text")
 	p.line("You have approved of %s for %s.", answer.ID, person.Name)
-	j, err := o.Justification(ctx, person, id)
-	if err != nil {
-		return undone{err}
-	}
-	if j != nil {
+	if j, err := o.Justification(ctx, person, id); err == nil && j != nil { // it is approved of all the same
 		p.line("%s wrote on %s: %s; %s", alert.Who(mfa.Actor{ARN: j.Author}), p.at(j.At), j.Reason, j.Ticket)
 	}
 	return nil
 }
 
-const endHelp = `End the open override of a user now: MFA comes on again, and the user is signed
-out. Anybody may who may ask the function override.
+const endHelp = `End a user's open override now: MFA comes on again, and the user is signed out.
+Whoever may ask the function override may do this.
 
-Where the device was declared lost, that locks the user out who has not enrolled
-a new one: the command says so and does nothing, unless --lock-out is given.
+Where the device was declared lost, that would lock the user out, who has not
+enrolled a new one: the command says so and does nothing, unless --lock-out is given.
 
-USER is a username, an e-mail address or a sub in one of the guarded user pools,
-POOL/SUB, or the id of the open override, such as O-54BUAM5LQR.
+` + userHelp + `
 
-` + awsHelp + `
+Output: text. With --output json one object, relatch.end/1: user {pool_id, sub,
+username, roles}, override, closed (restored, reenabled, reenrolled or gone; absent:
+not yet) and unrestorable.
+` + refusalHelp + `
 
-` + exitHelp
+Exit status:
+  0  it has ended (with --wait 0: it was asked for)
+  1  refused; or asked for and not ended: standard error says why
+  2  bad usage, a USER who does not exist or could be several, or no access to AWS
+
+` + awsHelp
 
 type endFlags struct {
 	live
@@ -243,11 +263,11 @@ func endCommand(t terminal) *cobra.Command {
 		Args: oneUser,
 		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), t, args[0]) },
 
-		DisableFlagsInUseLine: true,
+		SuggestFor: []string{"enable", "restore", "on"}, ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 	}
 	c.Flags().SortFlags = false
-	c.Flags().BoolVar(&f.lockOut, "lock-out", false, "also if the user cannot sign in afterwards")
-	c.Flags().DurationVar(&f.wait, "wait", 3*time.Minute, "wait so long until it is done; 0: do not wait (a `DURATION`)")
+	c.Flags().BoolVar(&f.lockOut, "lock-out", false, "end it also if the user cannot sign in afterwards")
+	waits(c, &f.wait, "the longest `DURATION`, such as 90s, to wait for the end; 0: do not wait")
 	f.add(c)
 	return c
 }
@@ -276,6 +296,10 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 		return unclear(err)
 	}
 	open, err := o.End(ctx, person, f.lockOut)
+	if unasked(err) && ctx.Err() == nil {
+		err = fmt.Errorf("%w. Whether it was asked for is not known; ask again, or switch MFA on without Relatch, which ends it too:\n  %s",
+			err, person.CLI(open.Restorable(), true, f.same("profile", "region", "endpoint-url")))
+	}
 	if err != nil {
 		return f.undone(t, err)
 	}
@@ -285,7 +309,7 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 		return s.Override == nil || s.Override.ID != open.ID || s.Override.Unrestorable || s.Override.Tried && o.House.Observe
 	})
 	if err != nil {
-		return undone{err}
+		return undone{fmt.Errorf("it was asked for; whether it has ended is not known: %w", err)}
 	}
 	out := ended{Schema: "relatch.end/1", User: alert.User{Pool: person.Pool, Sub: person.Sub, Username: person.Username, Roles: person.Roles}, Override: open.ID}
 	for _, past := range s.Past {
@@ -301,13 +325,15 @@ func (f *endFlags) run(ctx context.Context, t terminal, who string) error {
 	}
 	switch {
 	case out.Unrestorable:
-		return undone{fmt.Errorf("Cognito refuses to switch MFA on for %s, who has nothing enrolled; signed out. The user must enrol a new device", person.Name)} //nolint:staticcheck // a name
+		return undone{fmt.Errorf("Cognito refuses to switch MFA on for %s, who has nothing enrolled. The user is signed out, and %s stays open until the user enrols a new device", person.Name, open.ID)} //nolint:staticcheck // a name
 	case done && out.Closed == "":
-		return undone{errors.New("Relatch only observes: it switches nothing on. Do it by hand")} //nolint:staticcheck // a name
+		return undone{fmt.Errorf("Relatch only observes, and switches nothing on. Do it without Relatch:\n  %s", person.CLI(open.Restorable(), true, f.same("profile", "region", "endpoint-url")))} //nolint:staticcheck // a name
+	case out.Closed == mfa.Gone:
+		p.line("It has ended: the user is deleted.")
 	case done:
 		p.line("It has ended: %s has MFA again (%s).", person.Name, out.Closed)
 	case f.wait > 0:
-		return undone{errors.New("it was asked for, and has not ended yet; relatch status shows it")}
+		return undone{fmt.Errorf("it was asked for, and has not ended in %s; see relatch status %s%s, or relatch doctor", short(f.wait), open.ID, f.same())}
 	}
 	return nil
 }

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/smithy-go/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/stackflow/relatch/internal/cloud"
@@ -29,6 +32,9 @@ give: --table (RELATCH_TABLE) the ledger, --pools (RELATCH_POOLS) the user pools
 RELATCH_POLICY_TABLE, RELATCH_POLICY_KEY and RELATCH_POLICY_VALUE, or
 RELATCH_POLICY_PARAMETER.`
 
+// refusalHelp is about what the commands have in common that change something.
+const refusalHelp = `A refusal is one relatch.refusal/1: why and failed_rules.`
+
 // live are the flags of the commands that ask AWS.
 type live struct {
 	profile, region, endpoint, output string
@@ -39,7 +45,51 @@ type live struct {
 // add gives the command the flags.
 func (l *live) add(c *cobra.Command) {
 	l.reach(c)
-	c.Flags().StringVar(&l.output, "output", "text", "`text` or json")
+	l.writes(c, "text", "json")
+}
+
+// writes gives the command the flag --output.
+func (l *live) writes(c *cobra.Command, formats ...string) {
+	c.Flags().StringVar(&l.output, "output", "text", "the `FORMAT`: "+strings.Join(formats[:len(formats)-1], ", ")+" or "+formats[len(formats)-1])
+	completes(c, "output", formats...)
+}
+
+// completes has a shell complete the values of a flag.
+func completes(c *cobra.Command, flag string, values ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // cannot happen: the command has the flag
+	}
+}
+
+// waits gives the command the flag --wait.
+func waits(c *cobra.Command, d *time.Duration, usage string) {
+	c.Flags().DurationVar(d, "wait", 3*time.Minute, usage)
+	c.Flags().Lookup("wait").DefValue = short(3 * time.Minute)
+}
+
+// short is a duration without the seconds that it does not have.
+func short(d time.Duration) string { return strings.Replace(d.String(), "m0s", "m", 1) }
+
+// places are the flags that say where AWS and Relatch are.
+var places = []string{"profile", "region", "endpoint-url", "stack", "table", "pools", "url"}
+
+// same are the flags of these names as they were given, for the next command; of no
+// names: all places.
+func (l *live) same(names ...string) string {
+	values := map[string]string{"profile": l.profile, "region": l.region, "endpoint-url": l.endpoint, "stack": l.stack}
+	for output, value := range l.given {
+		values[stack.Flags[output]] = *value
+	}
+	if len(names) == 0 {
+		names = places
+	}
+	var text strings.Builder
+	for _, name := range names {
+		if values[name] != "" {
+			text.WriteString(" --" + name + " " + operator.Quoted(values[name]))
+		}
+	}
+	return text.String()
 }
 
 // reach gives the command those flags that say where Relatch is.
@@ -67,7 +117,7 @@ func (l *live) either(c *cobra.Command, paths []string) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	for _, flag := range []string{"profile", "region", "endpoint-url", "stack", "table", "pools", "url"} {
+	for _, flag := range places {
 		if c.Flags().Changed(flag) {
 			return fmt.Errorf("--%s: AWS is not asked when FILEs are given", flag)
 		}
@@ -123,7 +173,8 @@ type place struct {
 // open reads the AWS configuration and finds the settings, of which those
 // needed must be there. It asks AWS for nothing else.
 func (l *live) open(ctx context.Context, t terminal, needed ...stack.Output) (*place, error) {
-	var options []func(*awsconfig.LoadOptions) error
+	// What the SDK warns of is no news to whoever reads the error.
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithLogger(logging.Nop{})}
 	if l.profile != "" {
 		options = append(options, awsconfig.WithSharedConfigProfile(l.profile))
 	}

@@ -21,6 +21,8 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
+	cognitotypes "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/go-cmp/cmp"
 
@@ -46,6 +48,7 @@ type city struct {
 	by                        string             // role and session of whoever runs the command
 	now                       time.Duration      // how far the clock has gone on by waiting
 	deletes                   bool               // AdminDeleteSoftwareToken is there
+	broken                    string             // the operation that is not answered once MFA is off
 }
 
 // build compiles the functions and starts everything.
@@ -82,11 +85,15 @@ func (c *city) front() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			c.t.Error(err)
+			return // the SDK has cancelled it
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 		switch {
+		case operation != "" && operation == c.broken && len(c.records) > 0:
+			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprint(w, `{"__type":"AccessDeniedException","message":"not now"}`)
 		case strings.Contains(string(body), "Action=GetCallerIdentity"):
 			w.Header().Set("Content-Type", "text/xml")
 			fmt.Fprintf(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>%s</Arn></GetCallerIdentityResult></GetCallerIdentityResponse>`, c.arn())
@@ -258,7 +265,12 @@ func (c *city) ledger() *dynamo.Ledger { return dynamo.New(c.DynamoDB, wiretest.
 
 func (c *city) standing(t *testing.T, name string) mfa.Standing {
 	t.Helper()
-	loaded, err := c.ledger().Load(t.Context(), worker.Query{Journal: mfa.UserJournal(c.Pool, c.subs[name])})
+	return c.ofUser(t, c.Pool, c.subs[name])
+}
+
+func (c *city) ofUser(t *testing.T, pool mfa.PoolID, sub mfa.Sub) mfa.Standing {
+	t.Helper()
+	loaded, err := c.ledger().Load(t.Context(), worker.Query{Journal: mfa.UserJournal(pool, sub)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,6 +307,7 @@ func TestTheCommandOnAWS(t *testing.T) {
 	t.Run("a lost device", c.losesDevices)
 	t.Run("over the budget", c.needsApproval)
 	t.Run("refusals", c.refuses)
+	t.Run("in both kinds of pools", c.refusesInBothPools)
 }
 
 func (c *city) overrides(t *testing.T) {
@@ -305,7 +318,8 @@ func (c *city) overrides(t *testing.T) {
 	t.Run("a dry run changes nothing", func(t *testing.T) {
 		before := c.written(t)
 		s := c.says(t, 0, append(override, "--dry-run")...)
-		has(t, s.out, "You           SupportAdmin/ops-7", "User          maria (itsm_manager), pool "+string(c.Pool), "Switched off  TOTP\n", "Overrides     0 of 2 used in 7 days",
+		has(t, s.out, "You           SupportAdmin/ops-7", "User          maria, pool "+string(c.Pool), "Role          itsm_manager: MFA is required\n", "Factors on    TOTP\n",
+			"Will be       switched off\n", "Overrides     0 of 2 used in the last 7 days",
 			"then TOTP comes on again", "On-call sees  warning (no page): the reason is on record, and a role of the user requires MFA",
 			"WARNING maria (itsm_manager) can sign in without MFA; SupportAdmin/ops-7 switched TOTP off, justified", "Dry run: nothing was done.")
 		if on := c.Factors(t, c.Pool, sub); len(on) != 1 || c.written(t) != before || len(c.records) > 0 {
@@ -320,9 +334,31 @@ func (c *city) overrides(t *testing.T) {
 			t.Errorf("exit status %d: %s", s.code, s.err)
 		}
 	})
+	t.Run("where Relatch only observes", func(t *testing.T) {
+		s := c.relatch(t, c.environment("RELATCH_MODE=observe"), "", append(override, "--dry-run")...)
+		has(t, s.out, "Until         you switch it on again: Relatch only observes\n")
+	})
+	t.Run("a policy that cannot be read", func(t *testing.T) {
+		s := c.relatch(t, c.environment("RELATCH_POLICY_TABLE=Another"), "", append(override, "--dry-run")...)
+		has(t, s.out, "Policy        IN DOUBT: this goes by the defaults, and Relatch may go by another: ")
+		if s.code != 0 || s.err != "" {
+			t.Errorf("exit status %d: %s", s.code, s.err)
+		}
+	})
+	t.Run("a ledger that cannot be read", func(t *testing.T) {
+		s := c.relatch(t, c.environment("RELATCH_TABLE=nowhere"), "", append(override, "--yes")...)
+		has(t, s.err, "read the ledger: ", "Nothing was switched off", "  aws cognito-idp admin-set-user-mfa-preference --user-pool-id "+string(c.Pool)+" --username maria --software-token-mfa-settings Enabled=false,PreferredMfa=false\n",
+			"That PAGES on-call if a role of the user requires MFA: nobody has justified it. ", "relatch justify maria --reason ")
+		if on := c.Factors(t, c.Pool, sub); s.code != 1 || len(on) != 1 {
+			t.Errorf("exit status %d, switched on are %v", s.code, on)
+		}
+	})
 	t.Run("a server that cannot be reached", func(t *testing.T) {
-		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", append(override, "--yes")...)
-		has(t, s.err, "Nothing was switched off", "aws cognito-idp admin-set-user-mfa-preference --user-pool-id "+string(c.Pool)+" --username maria --software-token-mfa-settings Enabled=false,PreferredMfa=false", "That pages on-call")
+		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", append(override, "--yes", "--region", "us-east-1", "--pools", string(c.Pool))...)
+		bare := "  aws cognito-idp admin-set-user-mfa-preference --region us-east-1 --user-pool-id " + string(c.Pool) +
+			" --username maria --software-token-mfa-settings Enabled=false,PreferredMfa=false\n"
+		why := "relatch justify maria --reason 'Phone broke on the stairs, new one comes tomorrow' --ticket CHG0012345 --region us-east-1 --pools " + string(c.Pool) + "\n"
+		has(t, s.err, "Nothing was switched off", bare, "That PAGES on-call: nobody has justified it. ", why)
 		if on := c.Factors(t, c.Pool, sub); s.code != 1 || len(on) != 1 {
 			t.Errorf("exit status %d, switched on are %v", s.code, on)
 		}
@@ -337,7 +373,7 @@ func (c *city) overrides(t *testing.T) {
 			t.Fatalf("%+v\n%s", o, s.out)
 		}
 		has(t, s.out, "MFA of maria is off: read back, no factor is on. Justification "+o.Match.ID, "Override      "+o.ID+", justified", "Deadline      "+o.Deadline.Format("Mon 2 Jan 15:04 UTC"),
-			"End it early  relatch end maria", "Tell the user sign in with the password until")
+			"End it early  relatch end "+o.ID+"\n", "Tell the user sign in with the password until")
 		has(t, c.audit.Output(), o.ID)
 	})
 	t.Run("a second one is refused", func(t *testing.T) {
@@ -413,6 +449,7 @@ func (c *city) besideTheCLI(t *testing.T) {
 		cli(t, strings.Fields(bare[1])...)
 		c.works()
 		o := c.standing(t, "clara").Override
+		c.sees(t, "clara", o, "NO MFA IS ON", "NOT JUSTIFIED: nobody gave a reason")
 		if o == nil || o.Match.Justified() {
 			t.Fatalf("%+v", o)
 		}
@@ -422,18 +459,42 @@ func (c *city) besideTheCLI(t *testing.T) {
 		if o := c.standing(t, "clara").Override; o == nil || !o.Match.Justified() {
 			t.Errorf("%+v", o)
 		}
+		c.sees(t, "clara", o, "NO MFA IS ON", "Why        justified")
 		c.says(t, 0, "end", "clara")
 		has(t, cli(t, user...), "SOFTWARE_TOKEN_MFA")
+		c.sees(t, "clara", nil, "TOTP on", "No override is open.")
 	})
 	t.Run("what the command switches off", func(t *testing.T) {
 		c.says(t, 0, "override", "clara", "--reason", "Phone drowned in the lake on the way home", "--ticket", "CHG0030000", "--yes")
 		if out := cli(t, user...); strings.Contains(out, "SOFTWARE_TOKEN_MFA") {
 			t.Error(out)
 		}
-		cli(t, "cognito-idp", "admin-set-user-mfa-preference", "--user-pool-id", string(c.Pool), "--username", "clara", "--software-token-mfa-settings", "Enabled=true,PreferredMfa=true")
+		// The very command that relatch prints when override cannot be reached.
+		s := c.relatch(t, c.environment("RELATCH_OVERRIDE_URL=http://127.0.0.1:1"), "", "end", "clara")
+		has(t, s.err, "Whether it was asked for is not known; ask again, or switch MFA on without Relatch, which ends it too:\n")
+		bare := regexp.MustCompile(`(?m)^  aws (.*)$`).FindStringSubmatch(s.err)
+		if bare == nil || s.code != 1 {
+			t.Fatalf("exit status %d: %s", s.code, s.err)
+		}
+		cli(t, strings.Fields(bare[1])...)
+		c.sees(t, "clara", c.standing(t, "clara").Override, "on now: TOTP")
 		c.works()
+		c.sees(t, "clara", nil, "TOTP on", "No override is open.")
 		has(t, c.says(t, 1, "end", "clara").err, "no override of clara is open")
 	})
+}
+
+// sees has status tell of the user, with the override unless it is nil.
+func (c *city) sees(t *testing.T, name string, o *mfa.Override, parts ...string) {
+	t.Helper()
+	s := c.relatch(t, c.environment(), "", "status", name)
+	if o != nil {
+		parts = append(parts, o.ID)
+	}
+	has(t, s.out, parts...)
+	if s.err != "" {
+		t.Error(s.err)
+	}
 }
 
 func (c *city) losesDevices(t *testing.T) {
@@ -443,8 +504,8 @@ func (c *city) losesDevices(t *testing.T) {
 	lost := []string{"--reason", "Phone stolen on the train to Lyon", "--lost-device", "--yes"}
 	t.Run("where the service lacks the operation", func(t *testing.T) {
 		s := c.says(t, 0, append(lost, "override", "lena", "--ticket", "INC0000001")...)
-		has(t, s.out, "the old one cannot be switched on again", "The service cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead", "enrol a new authenticator app before")
-		has(t, c.says(t, 1, "end", "lena").err, "locks the user out", "--lock-out")
+		has(t, s.out, "Will be       deleted\n", "the old one cannot be switched on again", "Cognito cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead", "enrol a new authenticator app before")
+		has(t, c.says(t, 1, "end", "lena").err, "now TOTP would be asked for again, and lock out the user, who does not have it", "relatch end "+c.standing(t, "lena").Override.ID+" --lock-out\n")
 		if c.standing(t, "lena").Override == nil {
 			t.Error("it has ended")
 		}
@@ -453,12 +514,14 @@ func (c *city) losesDevices(t *testing.T) {
 	t.Run("where it has it", func(t *testing.T) {
 		c.deletes = true
 		s := c.says(t, 0, append(lost, "override", "nina", "--ticket", "INC0000002")...)
-		has(t, s.out, "TOTP, which is deleted", "enrol a new authenticator app at once: the old one is worth nothing any more")
+		has(t, s.out, "Will be       deleted\n", "enrol a new authenticator app at once: the old one is worth nothing any more")
 		o := c.standing(t, "nina").Override
 		if o == nil || o.Match.Cause != mfa.LostDevice || !o.Match.Justified() || o.Repeated {
 			t.Errorf("%+v", o)
 		}
+		has(t, c.says(t, 1, "end", "nina").err, "its token is deleted, and nothing is left to switch on")
 	})
+	t.Run("done by half, or not read back", c.isHalfDone)
 	t.Run("on-call hears what was foretold", func(t *testing.T) {
 		both := []mfa.Factor{mfa.TOTP, mfa.SMS}
 		for i, p := range []wiretest.Person{
@@ -480,6 +543,34 @@ func (c *city) losesDevices(t *testing.T) {
 	})
 }
 
+func (c *city) isHalfDone(t *testing.T) {
+	c.t, c.deletes, c.by = t, true, "SupportAdmin/ops-9"
+	defer func() { c.by = "SupportAdmin/ops-8" }()
+	both := []mfa.Factor{mfa.TOTP, mfa.SMS}
+	for _, name := range []string{"ines", "ivan"} {
+		c.subs[name] = c.Add(t, wiretest.Person{Pool: c.Pool, Name: name, Roles: []mfa.Role{"itsm_manager"}, Registered: both, Factors: both})
+	}
+	stolen := []string{"--reason", "Phone stolen in the queue at the baker's", "--lost-device", "--yes"}
+	c.broken = "AdminDeleteSoftwareToken"
+	s := c.says(t, 1, append(stolen, "override", "ines", "--ticket", "INC0000021")...)
+	has(t, s.err, "delete software token: ", "AccessDeniedException", "; only half is done: switched off: SMS; still on: TOTP. The reason is on record as J-", "relatch status ines\n")
+	c.broken = ""
+	c.works()
+	has(t, c.says(t, 0, append(stolen, "override", "ines", "--ticket", "INC0000021")...).out, "MFA of ines is off: read back, no factor is on.")
+
+	c.broken = "AdminGetUser"
+	s = c.says(t, 0, append(stolen, "override", "ivan", "--ticket", "INC0000022", "--output", "json")...)
+	c.broken = ""
+	var out overridden
+	if err := json.Unmarshal([]byte(s.out), &out); err != nil || !out.Done || out.ReadBack || out.Override != c.standing(t, "ivan").Override.ID || !out.Justified {
+		t.Errorf("%v: %s", err, s.out)
+	}
+	has(t, s.err, "MFA of ivan is off: Cognito took the call. Justification J-", "NOT READ BACK: ", "End it early  relatch end "+out.Override+"\n")
+	if on := c.Factors(t, c.Pool, c.subs["ivan"]); len(on) > 0 {
+		t.Errorf("switched on are %v", on)
+	}
+}
+
 func (c *city) needsApproval(t *testing.T) {
 	c.t, c.by = t, "SupportAdmin/ops-7"
 	c.add(t, "bert", "itsm_manager")
@@ -494,7 +585,7 @@ func (c *city) needsApproval(t *testing.T) {
 	}
 	override := []string{"override", "bert", reason, "--ticket", "CHG0050000", "--yes"}
 	refused := c.says(t, 1, override...)
-	has(t, refused.out, "Overrides     2 of 2 used in 7 days", "Approver      needed")
+	has(t, refused.out, "Overrides     2 of 2 used in the last 7 days", "Approver      needed")
 	has(t, refused.err, "bert needs an approver: nothing was switched off")
 	id := regexp.MustCompile(`J-[A-Z2-7]{10}`).FindString(refused.err)
 	if on := c.Factors(t, c.Pool, c.subs["bert"]); len(on) != 1 {
@@ -536,7 +627,7 @@ func (c *city) refuses(t *testing.T) {
 			"two",
 			[]string{"override", "twin@example.com", reason, "--ticket", "CHG0000002", "--yes"},
 			2,
-			fmt.Sprintf("relatch override: twin@example.com means 2 users; take the one you mean as POOL/SUB:\n  %s/%s  username twin@example.com\n  %s/%s  username %s\n", c.Pool, other, c.EmailPool, twin, twin),
+			fmt.Sprintf("relatch override: twin@example.com means 2 users; take the one you mean as POOL/SUB:\n  %s/%s  twin@example.com\n  %s/%s  twin@example.com\n", c.Pool, other, c.EmailPool, twin),
 		},
 		{"an override that is not", []string{"end", "O-ABCDEFGH23"}, 2, "relatch end: no override is open that is called O-ABCDEFGH23"},
 		{"a justification that is not", []string{"approve", "mara", "J-NONE"}, 1, "relatch approve: the user has no justification J-NONE\n"},
@@ -573,7 +664,7 @@ func (c *city) refuses(t *testing.T) {
 		sub := c.Add(t, wiretest.Person{Pool: c.EmailPool, Name: "mail@example.com", Roles: []mfa.Role{"itsm_manager"}, Registered: on, Factors: on})
 		for name, shown := range map[string]string{"mail@example.com": "mail@example.com", string(sub): string(sub)} {
 			s := c.says(t, 0, "override", name, reason, "--ticket", "CHG0000004", "--dry-run")
-			has(t, s.out, fmt.Sprintf("User          %s (itsm_manager), pool %s, sub %s\n", shown, c.EmailPool, sub))
+			has(t, s.out, fmt.Sprintf("User          %s, pool %s, sub %s\nRole          itsm_manager: MFA is required\n", shown, c.EmailPool, sub))
 		}
 	})
 	t.Run("a stack says where Relatch is", func(t *testing.T) {
@@ -598,4 +689,65 @@ func (c *city) refuses(t *testing.T) {
 		}
 		has(t, s.err, "there is no stack relatch in this account and Region; name Relatch's stack with --stack or RELATCH_STACK, or give LedgerTable (--table or RELATCH_TABLE)")
 	})
+}
+
+// refusesInBothPools has users whom people call by the username, the address or the
+// sub, in a pool of usernames and in one where the address is the username.
+func (c *city) refusesInBothPools(t *testing.T) {
+	c.t, c.by = t, "SupportAdmin/ops-6"
+	on := []mfa.Factor{mfa.TOTP}
+	for i, pool := range []mfa.PoolID{c.Pool, c.EmailPool} {
+		add := func(name string, factors []mfa.Factor) (mfa.Sub, []string) {
+			called, address := name, name+"@example.org"
+			if pool == c.EmailPool {
+				called = address
+			}
+			sub := c.Add(t, wiretest.Person{Pool: pool, Name: called, Roles: []mfa.Role{"itsm_manager"}, Registered: on, Factors: factors})
+			if c.subs[called] = sub; pool == c.EmailPool {
+				c.subs[string(sub)] = sub // which is the username
+			} else if _, err := c.Cognito.AdminUpdateUserAttributes(t.Context(), &cognitoidentityprovider.AdminUpdateUserAttributesInput{
+				UserPoolId: new(string(pool)), Username: &name, UserAttributes: []cognitotypes.AttributeType{{Name: new("email"), Value: &address}},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return sub, []string{called, address, string(sub), string(pool) + "/" + string(sub)}
+		}
+		override := func(who string, ticket int) []string {
+			return []string{"override", who, reason, "--ticket", fmt.Sprintf("CHG006%04d", 10*i+ticket), "--yes"}
+		}
+		sub, names := add(fmt.Sprint("opal", i), on)
+		c.says(t, 0, override(names[1], 1)...)
+		o := c.ofUser(t, pool, sub).Override
+		if o == nil || !o.Match.Justified() {
+			t.Fatalf("%+v", o)
+		}
+		for _, name := range append(names, o.ID) {
+			has(t, c.says(t, 1, override(name, 2)...).err, "override "+o.ID+" of ", " is open already, since ")
+		}
+		_, names = add(fmt.Sprint("nero", i), nil)
+		for _, name := range names {
+			has(t, c.says(t, 1, override(name, 3)...).err, "has no factor that is switched on: there is nothing to switch off\n")
+		}
+		sub, names = add(fmt.Sprint("bard", i), on)
+		s := c.ofUser(t, pool, sub)
+		s.Journal = mfa.UserJournal(pool, sub)
+		for i := range 2 {
+			at := time.Now().UTC().Add(-time.Duration(i+1) * 24 * time.Hour).Truncate(time.Second)
+			s.Past = append(s.Past, mfa.Past{ID: fmt.Sprint("O-", i), OpenedAt: at, ClosedAt: at.Add(time.Hour)})
+		}
+		if err := c.ledger().Append(t.Context(), worker.Step{Standing: s}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			has(t, c.says(t, 1, override(name, 4)...).err, " needs an approver: nothing was switched off. Your reason is on record as J-", "\n  relatch approve "+name+" J-")
+		}
+		refused := c.says(t, 1, append(override(names[1], 4), "--output", "json")...)
+		var out overridden
+		if err := json.Unmarshal([]byte(refused.out), &out); err != nil || out.Done || !out.Forecast.Approval || out.Justification == "" {
+			t.Errorf("%v: %s", err, refused.out)
+		}
+		if left := c.Factors(t, pool, sub); len(left) != 1 {
+			t.Errorf("switched on are %v", left)
+		}
+	}
 }

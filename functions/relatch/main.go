@@ -20,7 +20,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process
+	context.AfterFunc(ctx, stop)       // the second Ctrl-C ends the process
+	cobra.EnableCommandSorting = false // they stand in the order of use
 	code := run(ctx, os.Args[1:], terminal{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, now: time.Now, wait: wait,
 		inIsTerminal: isTerminal(os.Stdin), outIsTerminal: isTerminal(os.Stdout), errIsTerminal: isTerminal(os.Stderr),
@@ -98,12 +99,43 @@ type undone struct{ error }
 
 func (u undone) Unwrap() error { return u.error }
 
+// unknown is the Args of relatch itself: what is no command may be nearly one.
+func unknown(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2
+	near := strings.Join(c.SuggestionsFor(args[0]), " or ")
+	if near == "" {
+		return fmt.Errorf("unknown command %q", args[0])
+	}
+	return fmt.Errorf("unknown command %q; did you mean %s?", args[0], near)
+}
+
+const help = `Relatch makes every MFA exception end. Whoever switches a user's MFA off in Amazon
+Cognito gives a reason; after 24 hours Relatch switches it on again, and it tells
+on-call when somebody who must have MFA can sign in without it.
+
+An emergency, from the first command to the report of the month:
+
+  relatch override maria --reason 'Phone broke, new one comes tomorrow' --ticket CHG0012345
+  relatch status                   who can sign in without MFA, why, and until when
+  relatch end maria                MFA on again now
+  relatch report --from 2026-11    every override of a month
+
+Exit status of every command: 0 done, or all is well; 1 refused, not done, or
+something is wrong; 2 bad usage, or AWS or a file cannot be read. "relatch COMMAND
+--help" says what that is for each one, and what it needs. With --output json a
+command prints one JSON object, which its schema names; keys are added, and never
+renamed.`
+
 func run(ctx context.Context, args []string, t terminal) int {
 	root := &cobra.Command{
 		Use:           "relatch",
 		Short:         "Relatch makes every MFA exception end",
+		Long:          help,
 		Version:       version(),
-		Args:          cobra.NoArgs,
+		Args:          unknown,
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -111,8 +143,16 @@ func run(ctx context.Context, args []string, t terminal) int {
 	root.SetIn(t.in)
 	root.SetOut(t.out)
 	root.SetErr(t.err)
-	root.AddCommand(overrideCommand(t), justifyCommand(t), approveCommand(t), endCommand(t))
-	root.AddCommand(statusCommand(t), doctorCommand(t), reportCommand(t), verifyCommand(t), replayCommand(t))
+	group := func(title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: title, Title: title + ":"})
+		for _, c := range commands {
+			c.GroupID = title
+			root.AddCommand(c)
+		}
+	}
+	group("Overrides", overrideCommand(t), justifyCommand(t), approveCommand(t), endCommand(t))
+	group("Status and report", statusCommand(t), reportCommand(t))
+	group("Checks", doctorCommand(t), verifyCommand(t), replayCommand(t))
 	c, err := root.ExecuteContextC(ctx)
 	var (
 		code exit

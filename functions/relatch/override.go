@@ -22,40 +22,57 @@ import (
 	"github.com/stackflow/relatch/internal/story"
 )
 
-const userHelp = `USER is a username, an e-mail address or a sub in one of the guarded user pools,
-or POOL/SUB.`
+const userHelp = `USER is a username, an e-mail address, a sub or POOL/SUB of a guarded user pool, or
+the id of an open override, such as O-54BUAM5LQR. Several users that could be
+meant are listed, and nothing is done.`
 
-const exitHelp = `Exit status: 0 when it is done; 1 when it was refused, or is not done; 2 for bad
-usage, also for a USER who does not exist or could be several.`
+const overrideHelp = `Switch a user's MFA off for an emergency, with a reason on record. After 24 hours
+(the policy may say less) Relatch switches it on again, to the next full minute.
 
-const overrideHelp = `Switch a user's MFA off for an emergency, with a reason on record. Relatch
-switches it on again after 24 hours, to the next full minute.
+It says what will happen and what on-call will see, asks once, records the reason,
+switches every factor of the user off with your own AWS credentials, reads the user
+back, waits until Relatch has seen it, and tells how to end it and what to tell the
+user. It refuses, with the reason, if an override is open or no factor is on. If
+Relatch cannot be asked, nothing is switched off, and you get the bare AWS CLI
+command to copy, which pages on-call.
 
-It says what will happen, asks once, records the reason, switches every factor of
-the user off with your own AWS credentials, reads the user back and waits until
-Relatch has seen it. With --lost-device the authenticator's secret is deleted, so
-that whoever has the phone can do nothing with it, and the user enrols a new one.
+--reason says what happened, in the words of this case. --ticket has the form that
+the policy asks for, and is of this user alone. A user who has had too many
+overrides (two in seven days) needs somebody's approval first: then the reason is
+recorded, nothing is switched off, and you are told what that person has to run.
 
-The reason must say what happened, in the words of this case; the ticket must
-have the form that the policy asks for, and be of this user. Nobody else's reason
-counts. A user who has had too many overrides needs somebody's approval first:
-the reason is recorded, and the command says what that person has to do.
+--lost-device deletes the secret of the authenticator app, so that whoever has the
+phone can do nothing with it; the user enrols a new one. The other factors are
+switched off: their codes may reach the same phone. Where Cognito lacks the
+operation, the command says so and switches TOTP off.
 
 ` + userHelp + `
 
-` + awsHelp + `
+Output: text. With --output json that goes to standard error, and one object to
+standard output, relatch.override/1: done, forecast {by, user {pool_id, sub,
+username, roles}, factors, overrides_used, budget, approver_needed, deadline,
+alerts, policy_doubt}, justification, at, read_back, token_deleted, override,
+justified, failed_rules and deadline.
+` + refusalHelp + `
 
-You need: in the user pools cognito-idp:ListUsers, AdminGetUser,
-AdminListGroupsForUser, DescribeUserPool, GetUserPoolMfaConfig and
-AdminSetUserMFAPreference (--lost-device: AdminDeleteSoftwareToken); to read the
-ledger and the policy; and lambda:InvokeFunctionUrl for the function override.
+Exit status:
+  0  MFA is off (with --dry-run: it could be). Also if the user could not be read
+     back, or Relatch has not seen it yet: the output says so
+  1  refused, or not done, or half done: standard error says what is off
+  2  bad usage, a USER who does not exist or could be several, or no access to AWS
 
-` + exitHelp
+You need cognito-idp:ListUsers, AdminGetUser, AdminListGroupsForUser,
+DescribeUserPool, GetUserPoolMfaConfig and AdminSetUserMFAPreference
+(--lost-device: AdminDeleteSoftwareToken) in the user pools; to read the ledger's
+table and the policy; lambda:InvokeFunctionUrl for the function override; and, to
+find all that, cloudformation:DescribeStacks.
+
+` + awsHelp
 
 const overrideExamples = `  relatch override maria --reason 'Phone broke, new one comes tomorrow' --ticket CHG0012345
   relatch override maria@example.com --lost-device --ticket INC0000042 \
     --reason 'Phone stolen on the train to Lyon'
-  relatch override maria --reason '…' --ticket CHG0012345 --dry-run   what would happen
+  relatch override maria --reason '…' --ticket CHG0012345 --dry-run   # what would happen
   relatch override maria --reason '…' --ticket CHG0012345 --yes --output json`
 
 // exception are the flags that give a reason.
@@ -64,15 +81,16 @@ type exception struct {
 }
 
 func (e *exception) add(c *cobra.Command) {
-	c.Flags().StringVar(&e.reason, "reason", "", "what happened, and why it cannot wait (a `TEXT`)")
+	c.Flags().StringVar(&e.reason, "reason", "", "a `TEXT` that says what happened, and why it cannot wait")
 	c.Flags().StringVar(&e.ticket, "ticket", "", "the `TICKET` of this user's case, such as CHG0012345")
 	c.Flags().StringVar(&e.cause, "cause", "", "the `CAUSE`: lost_device, broken_app or other, which is the default")
+	completes(c, "cause", string(mfa.LostDevice), string(mfa.BrokenApp), string(mfa.OtherCause))
 }
 
 func (e *exception) check() error {
 	var errs []error
 	if strings.TrimSpace(e.reason) == "" {
-		errs = append(errs, errors.New("--reason: say what happened"))
+		errs = append(errs, errors.New("--reason is missing: say what happened"))
 	}
 	if !slices.Contains([]mfa.Cause{"", mfa.LostDevice, mfa.BrokenApp, mfa.OtherCause}, mfa.Cause(e.cause)) {
 		errs = append(errs, fmt.Errorf("--cause: %q is none of lost_device, broken_app and other", e.cause))
@@ -97,14 +115,14 @@ func overrideCommand(t terminal) *cobra.Command {
 		Args:    oneUser,
 		RunE:    func(c *cobra.Command, args []string) error { return f.run(c.Context(), t, args[0]) },
 
-		DisableFlagsInUseLine: true,
+		SuggestFor: []string{"disable", "off"}, ValidArgsFunction: cobra.NoFileCompletions, DisableFlagsInUseLine: true,
 	}
 	c.Flags().SortFlags = false
 	f.exception.add(c)
 	c.Flags().BoolVar(&f.lost, "lost-device", false, "the device is lost or stolen: delete its secret")
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "say what would happen, and do nothing")
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	c.Flags().DurationVar(&f.wait, "wait", 3*time.Minute, "wait so long for Relatch to see it; 0: do not wait (a `DURATION`)")
+	waits(c, &f.wait, "the longest `DURATION`, such as 90s, to wait for Relatch to see it; 0: do not wait")
 	f.live.add(c)
 	return c
 }
@@ -136,6 +154,9 @@ func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
 		return unclear(err)
 	}
 	forecast, err := o.Forecast(ctx, person, operator.Exception{By: by, Reason: f.reason, Ticket: f.ticket, Cause: mfa.Cause(f.cause), DeleteToken: f.lost})
+	if _, refused := errors.AsType[*operator.Refusal](err); err != nil && !refused && ctx.Err() == nil && len(person.Factors) > 0 {
+		err = f.bare(err, person, who, "That PAGES on-call if a role of the user requires MFA", mfa.DefaultPolicy().Late)
+	}
 	if err != nil {
 		return f.undone(t, err)
 	}
@@ -147,10 +168,10 @@ func (f *overrideFlags) run(ctx context.Context, t terminal, who string) error {
 	case f.dry:
 		p.line("Dry run: nothing was done.")
 		return nil
-	case !f.yes && !t.confirms(p.w, question(forecast)):
+	case !f.yes && !t.confirms(ctx, p.w, question(forecast)):
 		return undone{errors.New("nothing was done")}
 	}
-	return f.do(ctx, t, o, forecast)
+	return f.do(ctx, t, o, forecast, who)
 }
 
 func question(f operator.Forecast) string {
@@ -160,61 +181,92 @@ func question(f operator.Forecast) string {
 	return "Switch MFA off for " + f.Name + "?"
 }
 
-// do is what comes after the question.
-func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator, forecast operator.Forecast) error {
+// do is what comes after the question. who is the user as given, whom that names
+// better than the username if there are several.
+func (f *overrideFlags) do(ctx context.Context, t terminal, o *operator.Operator, forecast operator.Forecast, who string) error {
 	p, out := t.page(f.output), overridden{Forecast: told(forecast)}
 	answer, err := o.Justify(ctx, forecast.Person, forecast.Exception)
+	if unasked(err) && ctx.Err() == nil {
+		page := "That PAGES on-call"
+		if !forecast.Override.Required {
+			page = "That warns on-call"
+		}
+		err = f.bare(err, forecast.Person, who, page, forecast.Policy.Late)
+	}
 	if err != nil {
-		return f.undone(t, f.unreachable(err, forecast))
+		return f.undone(t, err)
 	}
 	out.Justification = answer.ID
 	if forecast.Approval && answer.Approver == "" {
-		return undone{fmt.Errorf("%s needs an approver: nothing was switched off. Your reason is on record as %s. Somebody else, neither you nor the user, has to run\n"+
-			"  relatch approve %s %s\nand then you run this command again", forecast.Name, answer.ID, forecast.Name, answer.ID)}
+		err := undone{fmt.Errorf("%s needs an approver: nothing was switched off. Your reason is on record as %s. Somebody else, neither you nor the user, has to run\n"+
+			"  relatch approve %s %s%s\nand then you run this command again, within %.0f hours", forecast.Name, answer.ID,
+			operator.Quoted(who), answer.ID, f.same("region", "stack", "table", "pools", "url"), forecast.Policy.Before.Hours())}
+		if f.output == "json" {
+			return errors.Join(err, f.print(t, out))
+		}
+		return err
 	}
 	taken, err := o.SwitchOff(ctx, forecast)
 	if err != nil {
-		return undone{fmt.Errorf("%w; the reason is on record as %s and counts for %.0f hours", err, answer.ID, forecast.Policy.Before.Hours())}
+		return undone{fmt.Errorf("%w. The reason is on record as %s and counts for %.0f hours: run this command again, or see what is on with\n  relatch status %s%s",
+			err, answer.ID, forecast.Policy.Before.Hours(), operator.Quoted(who), f.same())}
 	}
 	p.line("")
-	out.At, out.TokenDeleted, out.Done = taken.At, taken.Deleted, true
-	p.line("MFA of %s is off: read back, no factor is on. Justification %s.", forecast.Name, answer.ID)
+	out.At, out.TokenDeleted, out.Done, out.ReadBack = taken.At, taken.Deleted, true, taken.Unread == nil
+	if out.ReadBack {
+		p.line("MFA of %s is off: read back, no factor is on. Justification %s.", forecast.Name, answer.ID)
+	} else {
+		p.line("MFA of %s is off: Cognito took the call. Justification %s. NOT READ BACK: %v", forecast.Name, answer.ID, taken.Unread)
+	}
 	if taken.Lacking {
-		p.line("The service cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead, and the lost device keeps its secret.")
+		p.line("Cognito cannot delete tokens there (AdminDeleteSoftwareToken): TOTP is switched off instead, and the lost device keeps its secret.")
 	}
 	if f.wait > 0 {
-		p.line("Waiting for Relatch to see it, up to %s …", f.wait)
+		p.line("Waiting for Relatch to see it, up to %s …", short(f.wait))
 	}
 	s, seen, err := o.Await(ctx, forecast.Person, f.wait, func(s mfa.Standing) bool { return s.Override != nil })
 	if err != nil {
-		fmt.Fprintf(t.err, "relatch override: %s\n", story.Clean(err.Error()))
+		fmt.Fprintf(t.err, "relatch override: MFA is off, but: %s\n", story.Clean(err.Error()))
 	}
 	override := forecast.Override
+	override.ID = ""
 	if seen {
 		override = *s.Override
 		out.Override, out.Justified, out.Failed = override.ID, override.Match.Justified(), override.Match.Failed
 	}
 	out.Deadline = override.Deadline
-	p.afterwards(forecast, override, taken, seen)
+	end := "relatch end " + operator.Quoted(cmp.Or(override.ID, who)) + f.same()
+	if o.House.Observe {
+		end = forecast.CLI(override.Restorable(), true, f.same("profile", "region", "endpoint-url"))
+	}
+	p.afterwards(forecast, override, taken, end, o.House.Observe)
 	if f.output == "json" {
 		return f.print(t, out)
 	}
 	return nil
 }
 
-// unreachable says what is left to do where the function cannot be asked.
-func (f *overrideFlags) unreachable(err error, forecast operator.Forecast) error {
-	problem, _ := errors.AsType[*request.Problem](err)
-	if _, ok := errors.AsType[*desk.Unreachable](err); !ok && (problem == nil || problem.Type != request.Unavailable) {
-		return err
+// bare is err with what is left to do where Relatch cannot be asked. page is what
+// that does to on-call, and late is for how long it can be justified.
+func (f *overrideFlags) bare(err error, p operator.Person, who, page string, late time.Duration) error {
+	cause := ""
+	if f.cause != "" {
+		cause = " --cause " + f.cause
 	}
-	page := "That pages on-call"
-	if !forecast.Override.Required {
-		page = "That warns on-call"
+	if f.lost {
+		page = "The lost device keeps its secret. " + page
 	}
 	return fmt.Errorf("%w. Nothing was switched off. If it cannot wait, the bare command is\n  %s\n"+
-		"%s, as an override that nobody justified; once the function answers again, within %.0f minutes, say why:\n  relatch justify %s --reason … --ticket …",
-		err, forecast.CLI(), page, forecast.Policy.Late.Minutes(), forecast.Name)
+		"%s: nobody has justified it. Once Relatch answers again, within %.0f minutes, say why:\n  relatch justify %s --reason %s --ticket %s%s%s",
+		err, p.CLI(p.Factors, false, f.same("profile", "region", "endpoint-url")),
+		page, late.Minutes(), operator.Quoted(who), operator.Quoted(f.reason), operator.Quoted(f.ticket), cause, f.same())
+}
+
+// unasked reports whether the function override did not take the request.
+func unasked(err error) bool {
+	problem, _ := errors.AsType[*request.Problem](err)
+	_, unreachable := errors.AsType[*desk.Unreachable](err)
+	return unreachable || problem != nil && problem.Type == request.Unavailable
 }
 
 // overridden is the output as JSON.
@@ -226,6 +278,7 @@ type overridden struct {
 
 	Justification string     `json:"justification,omitzero"`
 	At            time.Time  `json:"at,omitzero"`
+	ReadBack      bool       `json:"read_back,omitzero"` // no factor is on
 	TokenDeleted  bool       `json:"token_deleted,omitzero"`
 	Override      string     `json:"override,omitzero"` // empty: not seen yet
 	Justified     bool       `json:"justified,omitzero"`
@@ -248,12 +301,15 @@ type forecast struct {
 	Approval bool         `json:"approver_needed"`
 	Deadline time.Time    `json:"deadline"`
 	Alerts   []string     `json:"alerts"`
+	// Doubt is what is wrong with the policy record, or keeps it from being read.
+	Doubt string `json:"policy_doubt,omitzero"`
 }
 
 func told(f operator.Forecast) forecast {
 	out := forecast{
 		By: f.By, User: alert.User{Pool: f.Pool, Sub: f.Sub, Username: f.Username, Roles: f.Roles}, Factors: f.Factors,
 		Spent: f.Spent, Budget: f.Policy.Budget, Approval: f.Approval, Deadline: f.Override.Deadline, Alerts: []string{},
+		Doubt: f.Doubt,
 	}
 	for _, a := range f.Alerts {
 		out.Alerts = append(out.Alerts, a.Title)
@@ -271,11 +327,20 @@ func (t terminal) json(v any) error {
 	return nil
 }
 
-// confirms asks once; everything but yes is no.
-func (t terminal) confirms(w io.Writer, question string) bool {
+// confirms asks once; everything but yes is no, and so is Ctrl-C.
+func (t terminal) confirms(ctx context.Context, w io.Writer, question string) bool {
 	fmt.Fprintf(w, "%s [y/N] ", story.Clean(question))
-	answer, err := bufio.NewReader(t.in).ReadString('\n')
-	if err != nil && answer == "" {
+	said := make(chan string, 1)
+	go func() {
+		answer, _ := bufio.NewReader(t.in).ReadString('\n') // without an end it is what there is
+		said <- answer
+	}()
+	answer := ""
+	select {
+	case <-ctx.Done():
+	case answer = <-said:
+	}
+	if !strings.HasSuffix(answer, "\n") {
 		fmt.Fprintln(w)
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
@@ -321,42 +386,70 @@ func (p page) at(t time.Time) string {
 
 func (p page) forecast(f operator.Forecast, observe bool) {
 	p.row("You", "%s", cmp.Or(alert.Who(mfa.Actor{ARN: f.By}), f.By))
-	p.row("User", "%s, pool %s, sub %s", f.Whole(), f.Pool, f.Sub)
-	off := alert.Names(f.Factors)
-	if others := mfa.Without(f.Factors, []mfa.Factor{mfa.TOTP}); f.Token && len(others) > 0 {
-		off = "TOTP, which is deleted, and " + alert.Names(others)
+	p.row("User", "%s, pool %s, sub %s", f.Name, f.Pool, f.Sub)
+	p.row("Role", "%s", role(f))
+	p.row("Factors on", "%s", alert.Names(f.Factors))
+	if off := mfa.Without(f.Factors, []mfa.Factor{mfa.TOTP}); f.Token && len(off) > 0 {
+		p.row("Will be", "deleted: TOTP; switched off: %s", alert.Names(off))
 	} else if f.Token {
-		off = "TOTP, which is deleted"
+		p.row("Will be", "deleted")
+	} else {
+		p.row("Will be", "switched off")
 	}
-	p.row("Switched off", "%s", off)
-	p.row("Overrides", "%d of %d used in %.0f days", f.Spent, f.Policy.Budget, f.Policy.BudgetSpan.Hours()/24)
+	p.row("Overrides", "%d of %d used in the last %.0f days", f.Spent, f.Policy.Budget, f.Policy.BudgetSpan.Hours()/24)
 	if f.Approval {
 		p.row("Approver", "needed, and there is none yet: the reason is recorded, and nothing is switched off")
 	} else if f.Justification.Approver != "" {
 		p.row("Approver", "%s", alert.Who(mfa.Actor{ARN: f.Justification.Approver}))
 	}
+	if !f.Approval {
+		p.row("Until", "%s", p.until(f, observe))
+		p.onCall(f)
+	}
+	p.row("Reason", "%s; %s", f.Reason, cmp.Or(f.Ticket, "no ticket"))
+	if f.Doubt != "" {
+		p.row("Policy", "IN DOUBT: %s", f.Doubt)
+	}
+}
+
+// role says which roles the user holds, and whether MFA is required.
+func role(f operator.Forecast) string {
+	text := cmp.Or(f.Held(), "none")
+	if f.Override.Required {
+		text += ": MFA is required"
+	} else {
+		text += ": MFA is not required"
+	}
+	if !f.Enabled {
+		text += "; the account is disabled"
+	}
+	return text
+}
+
+// until says when it ends, and what then.
+func (p page) until(f operator.Forecast, observe bool) string {
+	on, when := f.Override.Restorable(), p.at(f.Override.Deadline)
 	switch {
 	case observe:
-		p.row("Until", "you switch it on again: Relatch only observes")
-	case f.Approval:
-	case f.Token:
-		p.row("Until", "the user enrols a new device, by %s: the old one cannot be switched on again", p.at(f.Override.Deadline))
-	default:
-		out := ""
-		if f.Policy.SignOut {
-			out = ", and the user is signed out"
-		}
-		p.row("Until", "%s; then %s comes on again%s", p.at(f.Override.Deadline), alert.Names(f.Override.Taken), out)
+		return "you switch it on again: Relatch only observes"
+	case len(on) == 0:
+		return "the user enrols a new device, by " + when + ": the old one cannot be switched on again"
 	}
-	p.onCall(f)
-	p.row("Reason", "%s; %s", f.Reason, f.Ticket)
+	text := fmt.Sprintf("%s; then %s %s on again", when, alert.Names(on), alert.Verb(on, "comes", "come"))
+	if f.Policy.SignOut {
+		text += ", and the user is signed out"
+	}
+	switch {
+	case f.Token && len(mfa.Adequate(on, f.Override.Required)) == 0:
+		text += ". For the role that is not enough: it stays open until the user enrols a new device"
+	case f.Token:
+		text += ". TOTP is back only when the user enrols a new device"
+	}
+	return text
 }
 
 // onCall says what on-call will see, and why.
 func (p page) onCall(f operator.Forecast) {
-	if f.Approval {
-		return // nothing is switched off
-	}
 	if len(f.Alerts) == 0 {
 		p.row("On-call sees", "nothing: no role of the user requires MFA, and the reason is on record")
 		return
@@ -382,24 +475,33 @@ func (p page) onCall(f operator.Forecast) {
 	}
 }
 
-// afterwards says what is left to know once MFA is off.
-func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, seen bool) {
+// afterwards says what is left to know once MFA is off. o has no ID if Relatch has
+// not seen it yet, and end is the command that ends it.
+func (p page) afterwards(f operator.Forecast, o mfa.Override, t operator.Taken, end string, observe bool) {
 	switch {
-	case !seen:
-		p.row("Override", "not seen by Relatch yet: CloudTrail takes minutes, and a sweep finds it in half an hour; relatch status shows it then")
+	case o.ID == "":
+		p.row("Override", "not seen by Relatch yet: CloudTrail takes minutes, and without it a sweep finds it within the hour. relatch status shows it then")
 	case o.Match.Justified():
 		p.row("Override", "%s, justified", o.ID)
 	default:
 		p.row("Override", "%s, NOT JUSTIFIED: %s", o.ID, strings.Join(o.Match.Why, "; "))
 	}
+	on := f.Factors
+	if t.Deleted {
+		on = mfa.Without(on, []mfa.Factor{mfa.TOTP})
+	}
 	p.row("Deadline", "%s", p.at(o.Deadline))
-	p.row("End it early", "relatch end %s", f.Name)
+	p.row("End it early", "%s", end)
 	switch {
-	case t.Deleted:
+	case observe:
+		p.row("Tell the user", "sign in with the password, until you are told that MFA is on again.")
+	case t.Deleted && len(on) == 0:
 		p.row("Tell the user", "sign in with the password, and enrol a new authenticator app at once: the old one is worth nothing any more.")
 	case f.Cause == mfa.LostDevice:
-		p.row("Tell the user", "sign in with the password, and enrol a new authenticator app before %s: then the old one is asked for again.", p.at(o.Deadline))
+		p.row("Tell the user", "sign in with the password, and enrol a new authenticator app before %s: then %s %s asked for again, as before.",
+			p.at(o.Deadline), alert.Names(on), alert.Verb(on, "is", "are"))
 	default:
-		p.row("Tell the user", "sign in with the password until %s; then %s is asked for again, and you have to sign in anew.", p.at(o.Deadline), alert.Names(f.Factors))
+		p.row("Tell the user", "sign in with the password until %s; then %s %s asked for again, and you have to sign in anew.",
+			p.at(o.Deadline), alert.Names(on), alert.Verb(on, "is", "are"))
 	}
 }

@@ -21,31 +21,41 @@ const reportHelp = `Tell of every override of a period, from the records that Re
 MFA was off, who switched it off and whether that was justified, from when to
 when, how it ended and how late, and the sums.
 
-Without a FILE it is the ledger itself that is read, whole (dynamodb:Scan, Query
-and BatchGetItem), and users are named by Cognito (cognito-idp:AdminGetUser,
-AdminListGroupsForUser, ListUsers) with the roles that they hold now. Who may not
-ask Cognito has their subs.
+Without a FILE it is the ledger itself that is read, whole, and users are named by
+Cognito with the roles that they hold now. Who may not ask Cognito has their subs.
 
 FILE has one JSON value per line, plain or gzip, and - is standard input:
 entries of the ledger, records, what relatch replay --format json prints, or
 the log lines of Relatch's functions that are records. Nothing else may be in
 it: a report with gaps is no evidence.
 
-An override belongs to the period if it was open at any time of it. Times are
-RFC 3339 or YYYY-MM-DD, which is midnight UTC; --to itself is no longer part of
-it. --from YYYY-MM without --to is that month. Without both it is all of them.
-What is still open is so as of now or, of FILEs, of the last record.
+An override belongs to the period if it was open at any time of it. TIME is
+RFC 3339, a day such as 2026-11-23, which is midnight UTC, or a month such as
+2026-11; --to itself is no longer part of it. --from with a month and no --to is
+that month. Without both it is all of them. What is still open is so as of now or,
+of FILEs, of the last record. An end by the full minute after the deadline, when the
+timer fires, is not late.
 
 Records hold no names. For FILEs, --account FILE, an account.json as relatch
 replay reads it, says how users are called, which roles they hold, and how an
 override was justified.
 
-Output: text, a table of 120 columns; json, relatch.report/1; csv, a line for
-each override; html, one page with a timeline, to be read, printed and kept. It
-loads nothing.
+Output: text, a table of 120 columns; html, one page with a timeline, to be read,
+printed and kept, which loads nothing; csv, a line for each override; json, one
+object, relatch.report/1: from, to, as_of, empty (there was no record to read),
+sums {overrides, opened, ended {restored, reenabled, reenrolled, gone, unrestorable,
+open}, justified, required, repeated, overdue, longest, longest_seconds, latest,
+latest_seconds} and overrides [id, user {pool_id, sub}, username, roles, required,
+factors, actor, actor_type, source_ip, opened_at, deadline, closed_at, ended, brief,
+seconds, late_seconds, repeated, justified, failed_rules, why, justification_id,
+justification {id, reason, ticket, cause, author, approver, at, ticket_of}].
 
-Exit status: 0 when the report is written; 2 for bad usage, or if the ledger or a
-FILE cannot be read.`
+Exit status:
+  0  the report is written; if there was no record to read, standard error says so
+  2  bad usage, or the ledger or a FILE cannot be read: nothing is written
+
+You need dynamodb:Scan, Query and BatchGetItem on the ledger's table, and
+cognito-idp:AdminGetUser, AdminListGroupsForUser and ListUsers to name the users.`
 
 const reportExamples = `  relatch report --from 2026-11
   relatch report --from 2026-11 --output html > november.html
@@ -76,10 +86,10 @@ func reportCommand(t terminal) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.from, "from", "", "begin of the period: a `TIME`, a day, or a month such as 2026-11")
-	flags.StringVar(&f.to, "to", "", "its end: a `TIME`, a day or a month, not part of it itself")
-	flags.StringVar(&f.account, "account", "", "names, roles and justifications (a `FILE` as for replay)")
-	flags.StringVar(&f.output, "output", "text", "`text`, json, csv or html")
+	flags.StringVar(&f.from, "from", "", "the `TIME`, day or month with which the period begins")
+	flags.StringVar(&f.to, "to", "", "the `TIME`, day or month with which it ends, itself not part of it")
+	flags.StringVar(&f.account, "account", "", "the `FILE` account.json of a replay: names, roles and justifications")
+	f.writes(c, "text", "json", "csv", "html")
 	f.reach(c)
 	return c
 }
@@ -140,6 +150,9 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, paths []string) error {
 	r, err := b.Report(c.Context(), period, asOf, facts)
 	if err != nil {
 		return err
+	}
+	if r.Empty {
+		fmt.Fprintln(t.err, "relatch report: there was no record to read")
 	}
 	out := bufio.NewWriter(t.out)
 	if err := errors.Join(write(&r, out), out.Flush()); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -21,23 +20,35 @@ import (
 const statusHelp = `Tell what is open now: who can sign in without MFA, since when and by whom,
 whether that was justified, how much time is left and what happens then; what
 is overdue or cannot be restored; incidents; and whether Relatch is at work.
+Nothing is changed. Times are UTC.
 
-USER is a username, an e-mail address or a sub in one of the guarded user pools,
-POOL/SUB, or the id of the open override, such as O-54BUAM5LQR: then it is what is
-open of this user, and which factors are on. Without one it is everybody.
+With a USER it is what is open of that user, and which factors are on; without one
+it is everybody.
 
-Nothing is changed. Who asks needs to read the ledger's table (dynamodb:Query,
-dynamodb:BatchGetItem), the users (cognito-idp:AdminGetUser,
-AdminListGroupsForUser, AdminGetUserAuthFactors, ListUsers) and the policy
-(dynamodb:GetItem or ssm:GetParameter), and cloudformation:DescribeStacks. Users
-who cannot be looked up are named by their subs.
+` + userHelp + `
 
-Output: text, for 100 columns; json, relatch.status/1. Times are UTC.
+Output: text, for 100 columns. With --output json one object, relatch.status/1: at,
+mode, wrong (what is not as it should be, in words), sweep {completed_at,
+age_seconds, too_old}, policy {revision, required_roles, doubt}, pools [id, posture,
+lacks], overrides [id, pool_id, sub, username, roles, required, factors, actor,
+actor_type, opened_at, deadline, seconds_left, overdue, unrestorable, then, severity,
+justified, failed_rules, why, justification {id, reason, ticket, cause, author,
+approver, at, ticket_of}, justify_until, unfinished_since, notes], incidents [key,
+kind, severity, since, changed_at, pool_id, sub, username, actor, what, person],
+users [pool_id, sub, username, noted_at, unfinished_since, sign_out_owed], asked
+{pool_id, sub, username, roles, enabled, factors} and unnamed (why users could not be
+named).
 
-Exit status: 0 all is well, even if overrides are open; 1 something is overdue or
-cannot be restored, an incident is critical, or no sweep was completed in the last
-45 minutes; 2 bad usage, or AWS did not answer. An incident that only a person can
-end (guard, policy, a swapped factor) counts for 24 hours.`
+Exit status:
+  0  all is well, even if overrides are open
+  1  something is overdue or cannot be restored, an incident is critical, or no sweep
+     was completed in the last 45 minutes. An incident that only a person can end
+     (guard, policy, a swapped factor) counts for 24 hours
+  2  bad usage, a USER who does not exist or could be several, or no access to AWS
+
+You need dynamodb:Query and BatchGetItem on the ledger's table;
+cognito-idp:AdminGetUser, AdminListGroupsForUser and ListUsers, or users are named
+by their subs; and to read the policy (dynamodb:GetItem or ssm:GetParameter).`
 
 const statusExamples = `  relatch status
   relatch status maria.lopez@example.com
@@ -53,7 +64,13 @@ func statusCommand(t terminal) *cobra.Command {
 		Long:                  statusHelp + "\n\n" + awsHelp,
 		Example:               statusExamples,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.MaximumNArgs(1),
+		ValidArgsFunction:     cobra.NoFileCompletions,
+		Args: func(c *cobra.Command, users []string) error {
+			if len(users) == 0 {
+				return nil
+			}
+			return oneUser(c, users)
+		},
 		RunE: func(c *cobra.Command, users []string) error {
 			if err := l.check(); err != nil {
 				return err
@@ -62,22 +79,27 @@ func statusCommand(t terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.status(c.Context(), t, strings.Join(users, ""), l.output)
+			return p.status(c.Context(), t, strings.Join(users, ""), &l)
 		},
 	}
+	c.Flags().SortFlags = false
 	l.add(c)
 	return c
 }
 
-func (p *place) status(ctx context.Context, t terminal, user, output string) error {
+func (p *place) status(ctx context.Context, t terminal, user string, l *live) error {
+	o := p.finder()
 	s, err := status.Read(ctx, status.Sources{
-		Ledger: p.Ledger, Users: p.Ports.Users, Policy: p.Ports.Policy, Pools: p.settings.Pools(), Mode: p.settings[stack.Mode],
+		Ledger: p.Ledger, Users: o.Users, Policy: p.Ports.Policy, Pools: p.settings.Pools(), Mode: p.settings[stack.Mode],
 	}, t.now())
 	if err != nil {
 		return err
 	}
+	if _, s.Policy.Doubt, err = o.Rules(ctx); err != nil {
+		return err
+	}
 	if user != "" {
-		person, err := p.finder().Find(ctx, user)
+		person, err := o.Find(ctx, user)
 		if err != nil {
 			return err
 		}
@@ -85,15 +107,14 @@ func (p *place) status(ctx context.Context, t terminal, user, output string) err
 			Pool: person.Pool, Sub: person.Sub, Username: person.Name, Roles: person.Roles, Enabled: person.Enabled, Factors: person.Factors,
 		})
 	}
-	if output == "json" {
-		e := json.NewEncoder(t.out)
-		e.SetEscapeHTML(false)
-		err = e.Encode(s)
-	} else {
-		err = t.print(s.Text)
+	s.Flags = l.same()
+	if l.output == "json" {
+		err = t.json(s)
+	} else if err = t.print(s.Text); err != nil {
+		err = fmt.Errorf("write: %w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("write: %w", err)
+		return err
 	}
 	if len(s.Wrong) > 0 {
 		return exit(exitUnmet)
@@ -104,7 +125,7 @@ func (p *place) status(ctx context.Context, t terminal, user, output string) err
 // finder finds the users whom people mean.
 func (p *place) finder() *operator.Operator {
 	return &operator.Operator{
-		House: mfa.House{Pools: p.settings.Pools()}, Ledger: p.Ledger,
+		House: mfa.House{Pools: p.settings.Pools()}, Ledger: p.Ledger, Policy: p.Ports.Policy,
 		Users: cognito.New(cognitoidentityprovider.NewFromConfig(p.aws), cognito.Options{ListedOnly: true}),
 	}
 }

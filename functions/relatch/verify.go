@@ -75,7 +75,7 @@ func verifyCommand(t terminal) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringArrayVar(&f.heads, "heads", nil, "the heads that the functions logged (a `FILE`; may be repeated)")
+	flags.StringArrayVar(&f.heads, "heads", nil, "a `FILE` with the heads that the functions logged; may be repeated")
 	f.add(c)
 	return c
 }

@@ -307,6 +307,7 @@ func (w words) because() string {
 // outlook says what the deadline brings.
 func (w words) outlook(o *mfa.Override) string {
 	on, in := o.Restorable(), Span(o.Deadline.Sub(w.now))
+	goes := Names(on) + " " + Verb(on, "goes", "go")
 	totp := slices.Contains(on, mfa.TOTP)
 	switch {
 	case len(on) == 0 && !w.s.Pool.PreToken:
@@ -316,13 +317,13 @@ func (w words) outlook(o *mfa.Override) string {
 	case w.s.House.Observe:
 		return fmt.Sprintf("%s would go on in %s; Relatch only observes", Names(on), in)
 	case totp && o.Verified:
-		return fmt.Sprintf("%s goes on in %s with the phone enrolled meanwhile", Names(on), in)
+		return fmt.Sprintf("%s on in %s with the phone enrolled meanwhile", goes, in)
 	case o.Match.Cause == mfa.LostDevice:
-		return fmt.Sprintf("%s goes on in %s with the old phone, declared lost: no sign-in without it", Names(on), in)
+		return fmt.Sprintf("%s on in %s with the old phone, declared lost: no sign-in without it", goes, in)
 	case totp:
-		return fmt.Sprintf("%s goes on in %s with the old phone", Names(on), in)
+		return fmt.Sprintf("%s on in %s with the old phone", goes, in)
 	default:
-		return fmt.Sprintf("%s goes on in %s as before", Names(on), in)
+		return fmt.Sprintf("%s on in %s as before", goes, in)
 	}
 }
 
@@ -468,7 +469,7 @@ func (w words) next() string {
 	case !o.Deadline.After(w.now):
 		return "Its time is over: Relatch ends it now, or else at the next sweep."
 	case len(o.Restorable()) == 0:
-		return fmt.Sprintf("%s Relatch tries, but what %s needs was deleted: open until the user enrols.", w.when(o.Deadline), Names(o.Taken))
+		return fmt.Sprintf("%s Relatch tries, but what %s %s was deleted: open until the user enrols.", w.when(o.Deadline), Names(o.Taken), Verb(o.Taken, "needs", "need"))
 	}
 	text := fmt.Sprintf("%s on %s", Names(o.Restorable()), w.when(o.Deadline))
 	if w.p.SignOut || w.s.Standing.SignOut {

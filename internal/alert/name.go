@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,10 +50,22 @@ func Names(factors []mfa.Factor) string {
 			names[i] = string(f)
 		}
 	}
-	if len(names) == 0 {
+	switch last := len(names) - 1; {
+	case last < 0:
 		return "MFA"
+	case last == 0:
+		return names[0]
+	default:
+		return strings.Join(names[:last], ", ") + " and " + names[last]
 	}
-	return strings.Join(names, " and ")
+}
+
+// Verb is that form of a verb which goes with the Names of the factors.
+func Verb(factors []mfa.Factor, one, many string) string {
+	if len(factors) > 1 || slices.Contains(factors, mfa.Email) || slices.Contains(factors, mfa.WebAuthn) {
+		return many
+	}
+	return one
 }
 
 func clock(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05Z") }

@@ -280,3 +280,19 @@ func TestEveryKindHasARunbookInTheREADME(t *testing.T) {
 		t.Error("no kinds found")
 	}
 }
+
+func TestFactorsAreListedAsPeopleDo(t *testing.T) {
+	for want, factors := range map[string][]mfa.Factor{
+		"MFA goes on":                                nil,
+		"TOTP goes on":                               {mfa.TOTP},
+		"e-mail codes go on":                         {mfa.Email},
+		"passkeys go on":                             {mfa.WebAuthn},
+		"TOTP and SMS go on":                         {mfa.TOTP, mfa.SMS},
+		"TOTP, SMS and e-mail codes go on":           {mfa.TOTP, mfa.SMS, mfa.Email},
+		"TOTP, SMS, e-mail codes and passkeys go on": mfa.Factors,
+	} {
+		if got := alert.Names(factors) + " " + alert.Verb(factors, "goes", "go") + " on"; got != want {
+			t.Errorf("have %q, want %q", got, want)
+		}
+	}
+}

@@ -163,7 +163,7 @@ func (c *conversation) justify(ctx context.Context) (request.Answer, error) {
 	}
 	if past := standing.UsedBy(j.ID); past != nil {
 		used := mfa.RuleUsed.Says(mfa.Facts{Justification: j, Used: past})
-		return request.Answer{}, request.New(request.UsedJustification, used+"; say what is different now, or give another request_id", mfa.RuleUsed)
+		return request.Answer{}, request.New(request.UsedJustification, used+"; say what is different now", mfa.RuleUsed)
 	}
 	use, err := c.Book.TicketUse(ctx, j.Ticket)
 	if err != nil {

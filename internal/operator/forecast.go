@@ -34,7 +34,9 @@ func (e Exception) request(p Person) request.Request {
 type Forecast struct {
 	Person
 	Exception
-	Policy        mfa.Policy
+	Policy mfa.Policy
+	// Doubt is what Rules says of the policy.
+	Doubt         string
 	Justification mfa.Justification
 	// Factors are switched on, and will be taken. Token: TOTP is among them and
 	// will be deleted.
@@ -53,7 +55,7 @@ type Forecast struct {
 // Forecast says what will be. The error is a *Refusal where it must not be, or
 // would not be an override.
 func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecast, error) {
-	policy, err := o.Rules(ctx)
+	policy, doubt, err := o.Rules(ctx)
 	if err != nil {
 		return Forecast{}, err
 	}
@@ -68,7 +70,7 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 	if err != nil {
 		return Forecast{}, err
 	}
-	if err := possible(p, pool, standing); err != nil {
+	if err := o.possible(p, pool, standing); err != nil {
 		return Forecast{}, err
 	}
 	now := o.Now().UTC().Truncate(time.Second)
@@ -77,7 +79,7 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 		return Forecast{}, err
 	}
 	f := Forecast{
-		Person: p, Exception: e, Policy: policy, Justification: j, Factors: p.Factors,
+		Person: p, Exception: e, Policy: policy, Doubt: doubt, Justification: j, Factors: p.Factors,
 		Token: e.DeleteToken && slices.Contains(p.Factors, mfa.TOTP), Spent: standing.Spent(now, policy),
 	}
 	counted, err := o.counted(ctx, f.calls(now)[0])
@@ -92,13 +94,13 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 }
 
 // possible refuses what would be no override, or a second one.
-func possible(p Person, pool mfa.Pool, s mfa.Standing) error {
-	switch o := s.Override; {
+func (o *Operator) possible(p Person, pool mfa.Pool, s mfa.Standing) error {
+	switch open := s.Override; {
 	case p.Federated:
 		return refuse("%s signs in with an identity provider, which has the user's MFA: switch it off there", p.Name)
-	case o != nil:
-		return refuse("override %s of %s is open already, since %s, by %s; it ends by %s. To justify it: relatch justify %s; to end it: relatch end %s",
-			o.ID, p.Name, clock(o.OpenedAt), alert.Who(o.Actor), clock(o.Deadline), o.ID, o.ID)
+	case open != nil:
+		return refuse("override %s of %s is open already, since %s, by %s; it ends by %s. To justify it: relatch justify %s --reason … --ticket …%s; to end it: relatch end %s%s",
+			open.ID, p.Name, clock(open.OpenedAt), alert.Who(open.Actor), clock(open.Deadline), open.ID, o.Flags, open.ID, o.Flags)
 	case pool.Mode == mfa.ModeOff:
 		return refuse("pool %s asks nobody for MFA: there is nothing to switch off", p.Pool)
 	case pool.Mode == mfa.ModeOn:
@@ -187,7 +189,9 @@ func (f *Forecast) refusal() error {
 			f.Approval = true
 			continue
 		}
-		r.Failed, why = append(r.Failed, rule), append(why, m.Why[i])
+		if r.Failed, why = append(r.Failed, rule), append(why, m.Why[i]); rule == mfa.RuleUsed && f.Justification.TicketOf == nil {
+			why[len(why)-1] += "; say what is different now"
+		}
 	}
 	if len(r.Failed) == 0 {
 		return nil
@@ -201,58 +205,81 @@ type Taken struct {
 	At time.Time
 	// Deleted: the token is deleted. Lacking: it should be, and the service cannot.
 	Deleted, Lacking bool
+	// Unread is why the user could not be read back; nil: no factor is on.
+	Unread error
 }
 
-// SwitchOff takes the user's factors, and reads the user back: no error means
-// that none is on. A token is deleted last: as long as it is there, the other
-// factors are no override of their own.
+// readBack is how long the user may take to be read back.
+const readBack = 30 * time.Second
+
+// SwitchOff takes the user's factors and reads the user back. No error means that
+// they are off: Cognito took every call, or shows none that is on. The error says
+// which are off and which are not, or that nobody knows.
 func (o *Operator) SwitchOff(ctx context.Context, f Forecast) (Taken, error) {
 	t := Taken{At: o.Now().UTC().Truncate(time.Second)}
+	failed := o.take(ctx, f, &t)
+	// Whoever stops it halfway has to be told all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readBack)
+	defer cancel()
+	now, err := o.Users.User(ctx, f.Pool, f.Sub)
+	switch off := mfa.Without(f.Factors, now.Factors); {
+	case err != nil && failed == nil:
+		t.Unread = err
+	case err != nil:
+		return t, fmt.Errorf("%w; what is off is not known, as the user cannot be read back: %w", failed, err)
+	case len(now.Factors) == 0: // also if the answer to a call was lost
+		t.Deleted = f.Token && !t.Lacking
+	case failed == nil:
+		return t, fmt.Errorf("Cognito took the call, but still switched on: %s", alert.Names(now.Factors)) //nolint:staticcheck // a name
+	case len(off) == 0:
+		return t, fmt.Errorf("%w; nothing was switched off", failed)
+	default:
+		return t, fmt.Errorf("%w; only half is done: switched off: %s; still on: %s", failed, alert.Names(off), alert.Names(now.Factors))
+	}
+	return t, nil
+}
+
+// take makes the calls. A token is deleted last: as long as it is there, the other
+// factors are no override of their own.
+func (o *Operator) take(ctx context.Context, f Forecast, t *Taken) error {
 	off := f.Factors
 	if f.Token {
 		off = mfa.Without(off, []mfa.Factor{mfa.TOTP})
 	}
 	if len(off) > 0 {
 		if err := o.Hand.Disable(ctx, f.Pool, f.Username, off, f.Ticket); err != nil {
-			return t, err
+			return err
 		}
 	}
-	if f.Token {
-		deleted, err := o.Hand.DeleteToken(ctx, f.Pool, f.Username, f.Ticket)
-		if t.Deleted, t.Lacking = deleted, err == nil && !deleted; t.Lacking {
-			err = o.Hand.Disable(ctx, f.Pool, f.Username, []mfa.Factor{mfa.TOTP}, f.Ticket)
-		}
-		if err != nil {
-			return t, err
-		}
+	if !f.Token {
+		return nil
 	}
-	now, err := o.Users.User(ctx, f.Pool, f.Sub)
-	if err != nil {
-		return t, fmt.Errorf("read the user back: %w", err)
+	var err error
+	if t.Deleted, err = o.Hand.DeleteToken(ctx, f.Pool, f.Username, f.Ticket); err != nil || t.Deleted {
+		return err
 	}
-	if len(now.Factors) > 0 {
-		return t, fmt.Errorf("Cognito took the call, but it is still switched on: %s", alert.Names(now.Factors)) //nolint:staticcheck // a name
-	}
-	return t, nil
+	t.Lacking = true
+	return o.Hand.Disable(ctx, f.Pool, f.Username, []mfa.Factor{mfa.TOTP}, f.Ticket)
 }
 
-// CLI is the AWS CLI's command that switches the factors off without Relatch.
-func (f *Forecast) CLI() string {
-	options := map[mfa.Factor]string{
-		mfa.TOTP:     "--software-token-mfa-settings Enabled=false,PreferredMfa=false",
-		mfa.SMS:      "--sms-mfa-settings Enabled=false,PreferredMfa=false",
-		mfa.Email:    "--email-mfa-settings Enabled=false,PreferredMfa=false",
-		mfa.WebAuthn: "--web-authn-mfa-settings Enabled=false",
-	}
-	command := "aws cognito-idp admin-set-user-mfa-preference --user-pool-id " + string(f.Pool) + " --username " + quoted(f.Username)
-	for _, factor := range f.Factors {
-		command += " " + options[factor]
+// CLI is the AWS CLI's command that switches the user's factors on or off without
+// Relatch. The flags are the AWS CLI's own.
+func (p Person) CLI(factors []mfa.Factor, on bool, flags string) string {
+	command := "aws cognito-idp admin-set-user-mfa-preference" + flags + " --user-pool-id " + Quoted(string(p.Pool)) + " --username " + Quoted(p.Username)
+	for _, factor := range factors {
+		command += fmt.Sprintf(" --%s-mfa-settings Enabled=%t", options[factor], on)
+		if !on && factor != mfa.WebAuthn { // which has no preference
+			command += ",PreferredMfa=false"
+		}
 	}
 	return command
 }
 
-// quoted is a word for a shell.
-func quoted(word string) string {
+// options are the AWS CLI's names of the factors.
+var options = map[mfa.Factor]string{mfa.TOTP: "software-token", mfa.SMS: "sms", mfa.Email: "email", mfa.WebAuthn: "web-authn"}
+
+// Quoted is a word for a shell.
+func Quoted(word string) string {
 	if word != "" && !strings.ContainsFunc(word, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("@%+=:,./_-", r)
 	}) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/request"
 	"github.com/stackflow/relatch/internal/worker"
@@ -33,6 +34,8 @@ type Operator struct {
 	Now    func() time.Time
 	// Wait waits that long, or until the context ends, whose error it returns.
 	Wait func(context.Context, time.Duration) error
+	// Flags are what the commands that it suggests have to repeat, such as " --stack prod".
+	Flags string
 }
 
 // Users is what Operator needs of the user pools.
@@ -75,11 +78,16 @@ func (p Person) Whole() string {
 	if len(p.Roles) == 0 {
 		return p.Name
 	}
+	return p.Name + " (" + p.Held() + ")"
+}
+
+// Held are the roles, separated by commas.
+func (p Person) Held() string {
 	roles := make([]string, len(p.Roles))
 	for i, r := range p.Roles {
 		roles[i] = string(r)
 	}
-	return p.Name + " (" + strings.Join(roles, ", ") + ")"
+	return strings.Join(roles, ", ")
 }
 
 // Unclear is the error of a USER that means nobody, or more than one.
@@ -104,7 +112,7 @@ func (u *Unclear) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s means %d users; take the one you mean as POOL/SUB:", u.Who, len(u.Candidates))
 	for _, c := range u.Candidates {
-		fmt.Fprintf(&b, "\n  %s/%s  username %s", c.Pool, c.Sub, c.Username)
+		fmt.Fprintf(&b, "\n  %s/%s  %s", c.Pool, c.Sub, c.Whole())
 	}
 	return b.String()
 }
@@ -222,9 +230,10 @@ func (o *Operator) Await(ctx context.Context, p Person, most time.Duration, want
 	}
 }
 
-// End asks for the end of the user's open override, which it returns. Where the
-// device was declared lost and no token was verified since, that would lock the
-// user out, and is refused unless lockOut is set.
+// End asks for the end of the user's open override, which it returns also with an
+// error of asking. Where the device was declared lost and no token was verified
+// since, it is refused unless lockOut is set: it would lock the user out or, where
+// the token is deleted, switch nothing on.
 func (o *Operator) End(ctx context.Context, p Person, lockOut bool) (mfa.Override, error) {
 	s, err := o.Standing(ctx, p)
 	switch {
@@ -233,11 +242,20 @@ func (o *Operator) End(ctx context.Context, p Person, lockOut bool) (mfa.Overrid
 	case s.Override == nil:
 		return mfa.Override{}, refuse("no override of %s is open", p.Name)
 	case s.Override.Match.Cause == mfa.LostDevice && !s.Override.Verified && !lockOut:
-		return mfa.Override{}, refuse("the device of %s was declared lost: whoever ends %s now locks the user out, who has no second factor any more. "+
-			"Have the user enrol a new device, which ends it by itself; or end it all the same with --lock-out", p.Name, s.Override.ID)
+		return mfa.Override{}, refuse("the device of %s was declared lost: %s. Have the user enrol a new device, which ends %s by itself; or end it all the same: relatch end %s --lock-out%s",
+			p.Name, withoutDevice(s.Override), s.Override.ID, s.Override.ID, o.Flags)
 	}
 	_, err = o.Desk.Ask(ctx, request.Request{Do: request.End, Pool: p.Pool, Sub: p.Sub})
 	return *s.Override, refused(err)
+}
+
+// withoutDevice is what the end brings to a user who has no new device.
+func withoutDevice(o *mfa.Override) string {
+	on := o.Restorable()
+	if len(on) == 0 {
+		return "its token is deleted, and nothing is left to switch on. Ending now signs the user out, tells on-call that MFA cannot be restored, and leaves it off"
+	}
+	return fmt.Sprintf("now %s would be asked for again, and lock out the user, who does not have it", alert.Names(on))
 }
 
 // refused makes a *Refusal of a problem that override names, and leaves every
@@ -253,33 +271,6 @@ func refused(err error) error {
 func (o *Operator) Justify(ctx context.Context, p Person, e Exception) (request.Answer, error) {
 	a, err := o.Desk.Ask(ctx, e.request(p))
 	return a, refused(err)
-}
-
-// Why says in words which rules the justification of an answer fails, for the
-// override that is open.
-func (o *Operator) Why(ctx context.Context, p Person, a request.Answer) ([]string, error) {
-	policy, err := o.Rules(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s, err := o.Standing(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	j, err := o.Justification(ctx, p, a.ID)
-	if err != nil {
-		return nil, err
-	}
-	if j != nil {
-		if m := s.Try(*j, p.User, policy); len(m.Why) > 0 {
-			return m.Why, nil
-		}
-	}
-	var why []string // it is not as it was when override answered
-	for _, rule := range a.FailedRules {
-		why = append(why, rule.Says(mfa.Facts{Policy: policy}))
-	}
-	return why, nil
 }
 
 // Approve approves of the justification of that ID.
@@ -302,7 +293,35 @@ func (o *Operator) Justification(ctx context.Context, p Person, id string) (*mfa
 	return nil, nil //nolint:nilnil // as the comment says
 }
 
-// Rules is the policy that holds.
-func (o *Operator) Rules(ctx context.Context) (mfa.Policy, error) {
-	return worker.Rules(ctx, o.Policy, o.Ledger)
+// Rules is the policy that holds, and the doubt about it: that the record is missing
+// or invalid, so that Relatch goes by an older one, or that the person may not read
+// it. Empty: there is none.
+func (o *Operator) Rules(ctx context.Context) (p mfa.Policy, doubt string, err error) {
+	record := heard{PolicySource: o.Policy}
+	if p, err = worker.Rules(ctx, &record, o.Ledger); err != nil || record.wrong == nil {
+		return p, "", err
+	}
+	doubt = "this goes by the last good policy"
+	if p.Revision == mfa.DefaultPolicy().Revision {
+		doubt = "this goes by the defaults"
+	}
+	if record.unread {
+		doubt += ", and Relatch may go by another"
+	}
+	return p, fmt.Sprintf("%s: %v", doubt, record.wrong), nil
+}
+
+// heard keeps what is wrong with the record.
+type heard struct {
+	worker.PolicySource
+	wrong  error
+	unread bool
+}
+
+func (h *heard) Read(ctx context.Context) ([]byte, error) {
+	raw, err := h.PolicySource.Read(ctx)
+	if h.wrong, h.unread = err, err != nil; err == nil {
+		_, h.wrong = mfa.ParsePolicy(raw)
+	}
+	return raw, err
 }

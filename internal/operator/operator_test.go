@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -52,12 +53,27 @@ type house struct {
 	called  []string // of Hand
 	lacking bool     // the service cannot delete tokens
 	stuck   bool     // what is switched off stays on
-	slow    int      // pauses until the worker works
+	// What the calls that switch something off, or a look at a user, fail with; lost:
+	// the call is done all the same.
+	disable, remove, look error
+	lost                  bool
+	slow                  int // pauses until the worker works
 }
 
 type users struct {
+	*house
 	*account.Account
 	addresses map[string]mfa.Sub
+}
+
+func (u users) User(ctx context.Context, pool mfa.PoolID, sub mfa.Sub) (mfa.User, error) {
+	if len(u.called) > 0 && u.look != nil {
+		return mfa.User{}, u.look
+	}
+	if err := ctx.Err(); err != nil {
+		return mfa.User{}, err
+	}
+	return u.Account.User(ctx, pool, sub)
 }
 
 func (u users) Find(_ context.Context, pool mfa.PoolID, name string) ([]mfa.Sub, error) {
@@ -72,8 +88,10 @@ func (u users) Find(_ context.Context, pool mfa.PoolID, name string) ([]mfa.Sub,
 
 func (h *house) Disable(_ context.Context, pool mfa.PoolID, username string, factors []mfa.Factor, ticket string) error {
 	h.called = append(h.called, fmt.Sprintf("disable %s %v %s", username, factors, ticket))
-	h.call(mfa.FactorsChanged, pool, username, factors)
-	return nil
+	if h.disable == nil || h.lost {
+		h.call(mfa.FactorsChanged, pool, username, factors)
+	}
+	return h.disable
 }
 
 func (h *house) DeleteToken(_ context.Context, pool mfa.PoolID, username, ticket string) (bool, error) {
@@ -81,8 +99,10 @@ func (h *house) DeleteToken(_ context.Context, pool mfa.PoolID, username, ticket
 	if h.lacking {
 		return false, nil
 	}
-	h.call(mfa.TokenDeleted, pool, username, []mfa.Factor{mfa.TOTP})
-	return true, nil
+	if h.remove == nil || h.lost {
+		h.call(mfa.TokenDeleted, pool, username, []mfa.Factor{mfa.TOTP})
+	}
+	return h.remove == nil, h.remove
 }
 
 func (h *house) call(kind mfa.Kind, pool mfa.PoolID, username string, off []mfa.Factor) {
@@ -135,7 +155,7 @@ func open(t *testing.T) *house {
 	h.account = account.New(f, mfa.DefaultPolicy(), mfa.DefaultDocument(), h.now)
 	w := worker.New(f.House(), worker.Ports{Users: h.account, Ledger: h.account, Timer: h.account, Queue: h.account, Alerts: h.account, Policy: h.account}, func() time.Time { return h.now })
 	h.Operator = &Operator{
-		House: f.House(), Users: users{h.account, map[string]mfa.Sub{"mail@example.com": "s-mail"}}, Ledger: h.account, Policy: h.account, Desk: h, Hand: h,
+		House: f.House(), Users: users{h, h.account, map[string]mfa.Sub{"mail@example.com": "s-mail"}}, Ledger: h.account, Policy: h.account, Desk: h, Hand: h, Flags: " --stack prod",
 		Now: func() time.Time { return h.now },
 		Wait: func(ctx context.Context, d time.Duration) error {
 			h.now = h.now.Add(d)
@@ -197,7 +217,7 @@ func TestAUserIsFoundByWhateverPeopleCallOne(t *testing.T) {
 		}
 	}
 	for who, want := range map[string]string{
-		"eva":          "eva means 2 users; take the one you mean as POOL/SUB:\n  us-east-1_EXAMPLE12/s-eva  username eva\n  us-east-1_OTHER/s-eva-2  username eva",
+		"eva":          "eva means 2 users; take the one you mean as POOL/SUB:\n  us-east-1_EXAMPLE12/s-eva  eva\n  us-east-1_OTHER/s-eva-2  eva",
 		"nobody":       "no user has the username, e-mail address or sub nobody in the guarded pools (us-east-1_EXAMPLE12, us-east-1_OTHER, us-east-1_ON, us-east-1_OFF)",
 		"O-ABCDEFGH24": "no override is open that is called O-ABCDEFGH24 in the guarded pools (us-east-1_EXAMPLE12, us-east-1_OTHER, us-east-1_ON, us-east-1_OFF)",
 	} {
@@ -217,7 +237,7 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 		before          func(*testing.T, *house)
 	}{
 		{name: "an open override", who: "maria", want: "override O-ABCDEFGH23 of maria is open already, since 2026-11-23 11:00:00 UTC, by SupportAdmin/ops-7; it ends by 2026-11-24 11:00:00 UTC. " +
-			"To justify it: relatch justify O-ABCDEFGH23; to end it: relatch end O-ABCDEFGH23", before: func(t *testing.T, h *house) {
+			"To justify it: relatch justify O-ABCDEFGH23 --reason … --ticket … --stack prod; to end it: relatch end O-ABCDEFGH23 --stack prod", before: func(t *testing.T, h *house) {
 			h.change(t, "s-maria", func(s *mfa.Standing) {
 				s.Override = &mfa.Override{ID: "O-ABCDEFGH23", OpenedAt: h.now.Add(-time.Hour), Deadline: h.now.Add(23 * time.Hour), Actor: mfa.Actor{ARN: ops}}
 			})
@@ -240,7 +260,7 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 			}
 			h.now = now
 		}},
-		{name: "a reason that was used", who: "maria", want: "J-… has justified override O-BEFORE of 2026-11-23 already", failed: []mfa.Rule{mfa.RuleUsed}, before: func(t *testing.T, h *house) {
+		{name: "a reason that was used", who: "maria", want: "J-… has justified override O-BEFORE of 2026-11-23 already; say what is different now", failed: []mfa.Rule{mfa.RuleUsed}, before: func(t *testing.T, h *house) {
 			a, err := h.Justify(t.Context(), h.find(t, "maria"), because())
 			if err != nil {
 				t.Fatal(err)
@@ -370,17 +390,76 @@ func TestTheSixthUserOfTenMinutesIsForetoldAsAPage(t *testing.T) {
 	}
 }
 
-func TestAFactorThatStaysOnIsNoSuccess(t *testing.T) {
-	h := open(t)
-	h.stuck = true
-	f, err := h.Forecast(t.Context(), h.find(t, "ben"), because())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.SwitchOff(t.Context(), f); err == nil || err.Error() != "Cognito took the call, but it is still switched on: TOTP and SMS" {
-		t.Error(err)
+func TestWhatWasSwitchedOffIsSaidWhateverFails(t *testing.T) {
+	denied, lost, gone := errors.New("delete software token: AccessDeniedException"), errors.New("set MFA preference: timeout"), errors.New("get user: no answer")
+	for _, c := range []struct {
+		name   string
+		broken func(*house)
+		stolen bool
+		want   string // the error; empty: it is done
+		unread error
+	}{
+		{name: "done"},
+		{name: "what was taken stays on", broken: func(h *house) { h.stuck = true }, want: "Cognito took the call, but still switched on: TOTP and SMS"},
+		{name: "refused", broken: func(h *house) { h.disable = lost }, want: "set MFA preference: timeout; nothing was switched off"},
+		{name: "an answer that is lost", broken: func(h *house) { h.disable, h.lost = lost, true }},
+		{name: "not read back", broken: func(h *house) { h.look = gone }, unread: gone},
+		{name: "neither answered nor read back", broken: func(h *house) { h.disable, h.look = lost, gone }, want: "set MFA preference: timeout; what is off is not known, as the user cannot be read back: get user: no answer"},
+		{name: "stolen", stolen: true},
+		{name: "half done", stolen: true, broken: func(h *house) { h.remove = denied }, want: "delete software token: AccessDeniedException; only half is done: switched off: SMS; still on: TOTP"},
+		{name: "a deletion whose answer is lost", stolen: true, broken: func(h *house) { h.remove, h.lost = denied, true }},
+		{name: "stolen, and not read back", stolen: true, broken: func(h *house) { h.look = gone }, unread: gone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := open(t)
+			e := because()
+			e.DeleteToken = c.stolen
+			f, err := h.Forecast(t.Context(), h.find(t, "ben"), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.broken != nil {
+				c.broken(h)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel() // as Ctrl-C does: what was done is told all the same
+			got, err := h.SwitchOff(ctx, f)
+			switch {
+			case c.want != "" && (err == nil || err.Error() != c.want), c.want == "" && err != nil:
+				t.Errorf("have %v\nwant %s", err, c.want)
+			case c.want == "" && (got.Deleted != c.stolen || !errors.Is(got.Unread, c.unread)):
+				t.Errorf("%+v", got)
+			}
+		})
 	}
 }
+
+func TestAForecastByAnotherPolicySaysSo(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		record record
+		want   string
+	}{
+		{"as it is", record{mfa.DefaultDocument(), nil}, ""},
+		{"unreadable", record{nil, errors.New("get item: not allowed")}, "this goes by the defaults, and Relatch may go by another: get item: not allowed"},
+		{"missing", record{}, "this goes by the defaults: the policy record is missing"},
+		{"invalid", record{raw: []byte(`{"override":7}`)}, "this goes by the defaults: override: want an object"},
+	} {
+		h := open(t)
+		h.Policy = c.record
+		f, err := h.Forecast(t.Context(), h.find(t, "maria"), because())
+		if err != nil || f.Doubt[:min(len(f.Doubt), len(c.want))] != c.want || c.want == "" && f.Doubt != "" {
+			t.Errorf("%s: %q, %v, want %q", c.name, f.Doubt, err, c.want)
+		}
+	}
+}
+
+type record struct {
+	raw []byte
+	err error
+}
+
+func (r record) Read(context.Context) ([]byte, error) { return r.raw, r.err }
 
 func TestOverTheBudgetSomebodyElseHasToApprove(t *testing.T) {
 	h := open(t)
@@ -420,8 +499,20 @@ func TestNobodyIsLockedOutByAccident(t *testing.T) {
 	h.change(t, "s-maria", func(s *mfa.Standing) {
 		s.Override = &mfa.Override{ID: "O-ABCDEFGH23", OpenedAt: h.now, Deadline: h.now.Add(time.Hour), Match: mfa.Match{Cause: mfa.LostDevice}}
 	})
-	if _, err := h.End(t.Context(), maria, false); err == nil || !strings.HasSuffix(err.Error(), "or end it all the same with --lock-out") {
-		t.Error(err)
+	for _, c := range []struct {
+		taken, deleted []mfa.Factor
+		want           string
+	}{
+		{[]mfa.Factor{mfa.TOTP}, nil, "now TOTP would be asked for again, and lock out the user, who does not have it. "},
+		{[]mfa.Factor{mfa.TOTP, mfa.SMS}, []mfa.Factor{mfa.TOTP}, "now SMS would be asked for again, and lock out the user, who does not have it. "},
+		{[]mfa.Factor{mfa.TOTP}, []mfa.Factor{mfa.TOTP}, "its token is deleted, and nothing is left to switch on. Ending now signs the user out, tells on-call that MFA cannot be restored, and leaves it off. "},
+	} {
+		h.change(t, "s-maria", func(s *mfa.Standing) { s.Override.Taken, s.Override.Deleted = c.taken, c.deleted })
+		want := "the device of maria was declared lost: " + c.want +
+			"Have the user enrol a new device, which ends O-ABCDEFGH23 by itself; or end it all the same: relatch end O-ABCDEFGH23 --lock-out --stack prod"
+		if _, err := h.End(t.Context(), maria, false); err == nil || err.Error() != want {
+			t.Errorf("have %v\nwant %s", err, want)
+		}
 	}
 	if o, err := h.End(t.Context(), maria, true); err != nil || o.ID != "O-ABCDEFGH23" {
 		t.Error(o.ID, err)
@@ -433,10 +524,24 @@ func TestNobodyIsLockedOutByAccident(t *testing.T) {
 }
 
 func TestTheBareCommandSurvivesAShell(t *testing.T) {
-	f := Forecast{Person: Person{Pool: main, User: mfa.User{Username: "o'hara; rm"}}, Factors: []mfa.Factor{mfa.TOTP, mfa.SMS}}
-	const want = `aws cognito-idp admin-set-user-mfa-preference --user-pool-id us-east-1_EXAMPLE12 --username 'o'\''hara; rm' ` +
-		"--software-token-mfa-settings Enabled=false,PreferredMfa=false --sms-mfa-settings Enabled=false,PreferredMfa=false"
-	if got := f.CLI(); got != want {
-		t.Errorf("have %s\nwant %s", got, want)
+	p := Person{Pool: main, User: mfa.User{Username: "o'hara; rm"}}
+	for on, want := range map[bool]string{
+		false: `aws cognito-idp admin-set-user-mfa-preference --profile 'a b' --user-pool-id us-east-1_EXAMPLE12 --username 'o'\''hara; rm' ` +
+			"--software-token-mfa-settings Enabled=false,PreferredMfa=false --sms-mfa-settings Enabled=false,PreferredMfa=false --web-authn-mfa-settings Enabled=false",
+		true: `aws cognito-idp admin-set-user-mfa-preference --profile 'a b' --user-pool-id us-east-1_EXAMPLE12 --username 'o'\''hara; rm' ` +
+			"--software-token-mfa-settings Enabled=true --sms-mfa-settings Enabled=true --web-authn-mfa-settings Enabled=true",
+	} {
+		if got := p.CLI([]mfa.Factor{mfa.TOTP, mfa.SMS, mfa.WebAuthn}, on, " --profile 'a b'"); got != want {
+			t.Errorf("have %s\nwant %s", got, want)
+		}
+	}
+	words := []string{"", "maria@example.com", "o'hara; rm -rf $HOME `x`", "a\nb\t\"c\" \\ *?[x]", "~root", "#x", "J-…"}
+	quotes := make([]string, len(words))
+	for i, word := range words {
+		quotes[i] = Quoted(word)
+	}
+	read, err := exec.CommandContext(t.Context(), "sh", "-c", "printf '%s\\0' "+strings.Join(quotes, " ")).Output()
+	if diff := cmp.Diff(strings.Join(words, "\x00")+"\x00", string(read)); err != nil || diff != "" {
+		t.Errorf("%v, -written +read\n%s", err, diff)
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"html/template"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -77,15 +79,15 @@ func (r *Report) JSON(out io.Writer) error {
 
 // The measures of the timeline, in units of its view box.
 const (
-	chartWidth  = 1200
-	chartLeft   = 250 // where the bars begin
-	chartRight  = 830 // and end; then there is room for how they ended
-	chartTop    = 34
-	chartRow    = 26
-	chartRows   = 40 // of one figure, so that a page of paper holds it
-	barHeight   = 14
-	barLeast    = 5
-	labelLength = 32
+	chartWidth = 1200
+	chartLeft  = 250 // where the bars begin
+	chartRight = 830 // and end; then there is room for how they ended
+	chartTop   = 34
+	chartRow   = 26
+	chartRows  = 13 // of one figure, so that a page of paper holds two
+	barHeight  = 14
+	barLeast   = 5
+	labelRoom  = chartLeft - 8
 )
 
 // chart is a timeline with a bar for each of its overrides.
@@ -115,7 +117,7 @@ type bar struct {
 	Top, Bottom         int  // of the mark of the deadline
 }
 
-// charts draws the days on which something was open, forty overrides in each.
+// charts draws the days on which something was open, chartRows overrides in each.
 func (r *Report) charts(rows []row) []chart {
 	if len(rows) == 0 {
 		return nil
@@ -177,7 +179,7 @@ func place(at, from, to time.Time) int {
 
 func (r *Report) bar(o *row, i int, from, to time.Time) bar {
 	begin, end := o.OpenedAt, r.until(o.Override)
-	b := bar{row: *o, Label: cut(o.User, labelLength), Before: begin.Before(from), After: end.After(to) || o.ClosedAt.IsZero()}
+	b := bar{row: *o, Label: fit(o.User, labelRoom), Before: begin.Before(from), After: end.After(to) || o.ClosedAt.IsZero()}
 	if b.Before {
 		begin = from
 	}
@@ -200,29 +202,63 @@ func (r *Report) bar(o *row, i int, from, to time.Time) bar {
 	return b
 }
 
-// ticks are the times that the timeline names, at most eight.
-func ticks(from, to time.Time) []tick {
-	const hour = time.Hour
-	step := 3 * hour
-	for _, next := range []time.Duration{6 * hour, 12 * hour, 24 * hour, 48 * hour, 7 * 24 * hour, 28 * 24 * hour, 91 * 24 * hour} {
-		if to.Sub(from)/step <= 8 {
-			break
-		}
-		step = next
-	}
-	var out []tick
-	for at := from; at.Before(to); at = at.Add(step) {
-		t := tick{X: place(at, from, to), Label: at.Format("15:04")}
-		if at.Equal(at.Truncate(24 * hour)) {
-			t.Label, t.Day = at.Format("Mon 2 Jan"), true
+// fit shortens a text to what surely has room in so many units.
+func fit(text string, room int) string {
+	end := 0 // of what fits together with the dots
+	for i, r := range text {
+		if room >= 12 {
+			end = i
 		}
 		switch {
-		case step > 28*24*hour:
-			t.Label = at.Format("Jan 2006")
-		case step >= 7*24*hour:
-			t.Label = at.Format("2 Jan")
+		case r > unicode.MaxLatin1:
+			room -= 14
+		case unicode.IsUpper(r), strings.ContainsRune("mw@%", r):
+			room -= 13
+		default:
+			room -= 8
 		}
-		out = append(out, t)
+		if room < 0 {
+			return text[:end] + "..."
+		}
+	}
+	return text
+}
+
+const mostTicks = 7 // so that the widest name of a day has room
+
+// ticks are the times that the timeline names: hours or days from its beginning or,
+// where these were too many, first days of months.
+func ticks(from, to time.Time) []tick {
+	var out []tick
+	add := func(at time.Time, layout string) {
+		out = append(out, tick{X: place(at, from, to), Label: at.Format(layout), Day: at.Equal(at.Truncate(24 * time.Hour))})
+	}
+	const hour = time.Hour
+	for _, step := range []time.Duration{3 * hour, 6 * hour, 12 * hour, 24 * hour, 48 * hour, 7 * 24 * hour} {
+		if to.Sub(from) > mostTicks*step {
+			continue
+		}
+		for at := from; at.Before(to); at = at.Add(step) {
+			layout := "Mon 2 Jan"
+			if !at.Equal(at.Truncate(24 * time.Hour)) {
+				layout = "15:04"
+			}
+			add(at, layout)
+		}
+		return out
+	}
+	months := 1
+	for to.After(from.AddDate(0, mostTicks*months, 0)) {
+		months *= 2
+		if months == 8 {
+			months = 6 // and then years
+		}
+	}
+	first := time.Date(from.Year(), 1, 1, 0, 0, 0, 0, time.UTC)
+	for at := first; at.Before(to); at = at.AddDate(0, months, 0) {
+		if !at.Before(from) {
+			add(at, "Jan 2006")
+		}
 	}
 	return out
 }

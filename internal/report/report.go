@@ -43,12 +43,14 @@ var ends = []mfa.End{mfa.Restored, mfa.Reenabled, mfa.Reenrolled, mfa.Gone, Unre
 
 // Report is what a period's overrides were.
 type Report struct {
-	Schema string     `json:"schema"`
-	From   time.Time  `json:"from,omitzero"`
-	To     time.Time  `json:"to,omitzero"`
-	AsOf   time.Time  `json:"as_of,omitzero"` // until when it is known what is open
-	Sums   Sums       `json:"sums"`
-	All    []Override `json:"overrides"` // by the time they were opened
+	Schema string    `json:"schema"`
+	From   time.Time `json:"from,omitzero"`
+	To     time.Time `json:"to,omitzero"`
+	AsOf   time.Time `json:"as_of,omitzero"` // until when it is known what is open
+	// Empty: there was no record at all to read, of whatever time.
+	Empty bool       `json:"empty,omitempty"`
+	Sums  Sums       `json:"sums"`
+	All   []Override `json:"overrides"` // by the time they were opened
 }
 
 // Sums are those of a report.
@@ -91,8 +93,9 @@ type Override struct {
 	Brief bool `json:"brief,omitempty"`
 	// Seconds is how long it lasted, until AsOf if it is open.
 	Seconds int64 `json:"seconds"`
-	// LateSeconds is how much of that lay after the deadline. What Cognito
-	// refuses to restore is not late.
+	// LateSeconds is how much of that lay after the deadline, zero if it ended by
+	// the next full minute, when the timer fires. What Cognito refuses to restore
+	// is not late.
 	LateSeconds int64 `json:"late_seconds,omitempty"`
 	Repeated    int   `json:"repeated,omitempty"` // how often MFA was switched off again
 	Justified   bool  `json:"justified"`
@@ -118,7 +121,7 @@ type Facts interface {
 // zero Builder is ready for use.
 type Builder struct {
 	overrides map[key]*override
-	last      time.Time
+	last      time.Time // zero: no record was added
 }
 
 // key tells overrides apart: ids are unique within a ledger.
@@ -213,7 +216,7 @@ func (b *Builder) Report(ctx context.Context, p Period, asOf time.Time, facts Fa
 	if asOf.IsZero() {
 		asOf = b.last
 	}
-	r := Report{Schema: Schema, From: p.From, To: p.To, AsOf: asOf, All: []Override{}}
+	r := Report{Schema: Schema, From: p.From, To: p.To, AsOf: asOf, Empty: b.last.IsZero(), All: []Override{}}
 	for _, o := range b.overrides {
 		if !p.overlaps(o.OpenedAt, o.ClosedAt) {
 			continue
@@ -241,8 +244,8 @@ func (o *override) told(ctx context.Context, asOf time.Time, facts Facts) (Overr
 		t.Ended = StillOpen
 	}
 	t.Seconds = max(0, int64(until.Sub(t.OpenedAt)/time.Second))
-	if t.Ended != Unrestorable && !t.Brief {
-		t.LateSeconds = max(0, int64(until.Sub(t.Deadline)/time.Second))
+	if timer := t.Deadline.Add(time.Minute - time.Second).Truncate(time.Minute); t.Ended != Unrestorable && !t.Brief && until.After(timer) {
+		t.LateSeconds = int64(until.Sub(t.Deadline) / time.Second)
 	}
 	t.Repeated = len(o.again)
 	if t.Justified {

@@ -185,7 +185,11 @@ func (r *Report) lines() []sum {
 	if before := s.Overrides - s.Opened; before > 0 {
 		out[0].Note = fmt.Sprintf("%d of them opened before", before)
 	}
-	if s.Overrides == 0 {
+	switch {
+	case r.Empty:
+		out[0].Note = "there was no record to read"
+		return out
+	case s.Overrides == 0:
 		return out
 	}
 	out = append(out,

@@ -71,6 +71,8 @@ type Status struct {
 	Asked *Asked `json:"asked,omitempty"`
 	// Unnamed is why users could not be looked up, if they could not.
 	Unnamed string `json:"unnamed,omitempty"`
+	// Flags are what the commands that the text suggests have to repeat, such as " --stack prod".
+	Flags string `json:"-"`
 }
 
 // Sweep is the last complete one.
@@ -84,6 +86,8 @@ type Sweep struct {
 type Policy struct {
 	Revision      string     `json:"revision"`
 	RequiredRoles []mfa.Role `json:"required_roles"`
+	// Doubt is what is wrong with the record, or keeps it from being read.
+	Doubt string `json:"doubt,omitempty"`
 }
 
 // Pool is a guarded pool.
@@ -298,12 +302,15 @@ func (r *reading) override(pool mfa.PoolID, sub mfa.Sub, s mfa.Standing, unfinis
 
 // then is what happens at the end of the override.
 func (r *reading) then(o *mfa.Override) string {
-	on := alert.Names(o.Taken) + " on again, and signed out"
+	restorable := o.Restorable()
+	on := alert.Names(restorable) + " on again, and signed out"
 	switch {
 	case o.Unrestorable:
 		return "cannot be restored: Cognito refuses, so sign-in stays possible without MFA until the user enrols a device"
 	case r.observes():
 		return "nothing: Relatch only observes; switch it on by hand"
+	case len(mfa.Adequate(restorable, o.Required)) == 0 && len(o.Deleted) > 0:
+		return "nothing that would do: the token is deleted, so it stays open until the user enrols a device"
 	case o.Match.Cause == mfa.LostDevice && !o.Verified:
 		return on + "; the device was declared lost, so the user is likely locked out unless a new one is enrolled before"
 	case !o.AskedAt.IsZero():

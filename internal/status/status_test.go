@@ -189,6 +189,13 @@ func TestWhatHappensAtTheEndIsForetold(t *testing.T) {
 		{"due", 25 * time.Hour, "enforce", nil, "TOTP on again, and signed out: Relatch tries at every sweep"},
 		{"asked for", time.Hour, "enforce", func(_ *mfa.Standing, o *mfa.Override) { o.AskedAt = now }, "TOTP on again, and signed out, at once"},
 		{"lost", time.Hour, "enforce", func(_ *mfa.Standing, o *mfa.Override) { o.Match = mfa.Match{ID: "J-1", Cause: mfa.LostDevice} }, "TOTP on again, and signed out; the device was declared lost, so the user is likely locked out"},
+		{"deleted", time.Hour, "enforce", func(_ *mfa.Standing, o *mfa.Override) { o.Deleted = o.Taken }, "nothing that would do: the token is deleted"},
+		{"deleted, and codes are not enough", time.Hour, "enforce", func(_ *mfa.Standing, o *mfa.Override) {
+			o.Taken, o.Deleted = []mfa.Factor{mfa.TOTP, mfa.SMS}, []mfa.Factor{mfa.TOTP}
+		}, "nothing that would do: the token is deleted"},
+		{"deleted, and codes are enough", time.Hour, "enforce", func(_ *mfa.Standing, o *mfa.Override) {
+			o.Taken, o.Deleted, o.Required = []mfa.Factor{mfa.TOTP, mfa.SMS}, []mfa.Factor{mfa.TOTP}, false
+		}, "SMS on again, and signed out"},
 		{"refused", 25 * time.Hour, "enforce", func(_ *mfa.Standing, o *mfa.Override) { o.Unrestorable = true }, "cannot be restored"},
 	} {
 		got := read(t, &shelf{open: []mfa.Standing{overridden("ann", c.ago, c.change)}}, people{}, c.mode)

@@ -39,6 +39,9 @@ func (s *Status) Text(out io.Writer) error {
 		"enforce": "enforce", "observe": "OBSERVE: nothing is restored", "unknown": "unknown: the stack does not say",
 	}[s.Mode])
 	p.label("Policy", fmt.Sprintf("revision %s; MFA required for %s", s.Policy.Revision, joined(s.Policy.RequiredRoles)))
+	if s.Policy.Doubt != "" {
+		p.label("", "IN DOUBT: "+s.Policy.Doubt)
+	}
 	for _, pool := range s.Pools {
 		text := []string{string(pool.ID)}
 		if pool.Posture > 0 {
@@ -117,11 +120,11 @@ func (p page) overrides(s *Status) {
 		p.line("%s open, %d NOT JUSTIFIED", count(len(s.Overrides), "override"), unjustified)
 	}
 	for i := range s.Overrides {
-		p.override(&s.Overrides[i], s.At)
+		p.override(&s.Overrides[i], s)
 	}
 }
 
-func (p page) override(o *Override, now time.Time) {
+func (p page) override(o *Override, s *Status) {
 	p.line("")
 	user := name(o.Username, o.Sub)
 	if len(o.Roles) > 0 {
@@ -129,7 +132,7 @@ func (p page) override(o *Override, now time.Time) {
 	}
 	p.label(o.ID, user)
 	p.label("  Off", fmt.Sprintf("%s since %s, by %s", alert.Names(o.Factors), clock(o.OpenedAt), alert.Who(mfa.Actor{ARN: o.Actor, Type: o.ActorType})))
-	switch left := o.Deadline.Sub(now); {
+	switch left := o.Deadline.Sub(s.At); {
 	case o.Unrestorable:
 		p.label("  Left", "CANNOT BE RESTORED; was due "+clock(o.Deadline))
 	case o.Overdue:
@@ -153,19 +156,19 @@ func (p page) override(o *Override, now time.Time) {
 		p.label("", said)
 	}
 	p.label("  Note", "", o.Notes...)
-	p.label("  Do", "", o.do()...)
+	p.label("  Do", "", o.do(s.Flags)...)
 }
 
 // do are the commands that help.
-func (o *Override) do() []string {
+func (o *Override) do(flags string) []string {
 	var out []string
 	if o.Unrestorable {
 		return []string{"have the user enrol a device; until then consider disabling the user"}
 	}
 	if !o.JustifyUntil.IsZero() {
-		out = append(out, fmt.Sprintf("meant: relatch justify %s --reason … --ticket … (the actor, until %s)", o.ID, o.JustifyUntil.UTC().Format("15:04Z")))
+		out = append(out, fmt.Sprintf("meant: relatch justify %s --reason … --ticket …%s (the actor, until %s)", o.ID, flags, o.JustifyUntil.UTC().Format("15:04Z")))
 	}
-	return append(out, "not meant, or no longer needed: relatch end "+o.ID)
+	return append(out, "not meant, or no longer needed: relatch end "+o.ID+flags)
 }
 
 func (p page) others(s *Status) {
