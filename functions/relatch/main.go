@@ -112,7 +112,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.AddCommand(overrideCommand(t), justifyCommand(t), approveCommand(t), endCommand(t))
-	root.AddCommand(statusCommand(t), doctorCommand(t), reportCommand(t), verifyCommand(t), replayCommand(t))
+	root.AddCommand(statusCommand(t), doctorCommand(t), reportCommand(t), verifyCommand(t), replayCommand(t), snapshotCommand(t))
 	c, err := root.ExecuteContextC(ctx)
 	var (
 		code exit

@@ -105,7 +105,9 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		unreadable++
 		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
+	stop := t.reads(loader, paths)
 	scenarios, err := loader.LoadContext(ctx, paths)
+	stop()
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			if ctx.Err() == nil || line != ctx.Err().Error() {
@@ -160,7 +162,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 
 // read turns the flags into what they say.
 func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.Options, error) {
-	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began), DecodeAll: f.decodeAll}
+	loader := &replay.Loader{Stdin: t.in, DecodeAll: f.decodeAll}
 	options := replay.Options{Start: began.UTC().Truncate(time.Second)}
 	var errs []error
 	if f.format != "text" && f.format != "json" {
@@ -219,20 +221,6 @@ func (f *replayFlags) filter(to *archive.Filter) error {
 	}
 	to.Regions, to.Accounts = f.regions, f.accounts
 	return errors.Join(errs...)
-}
-
-// progress tells on a terminal how far reading is, once it takes longer than a second.
-func progress(t terminal, began time.Time) func(int, int64) {
-	if !t.errIsTerminal {
-		return nil
-	}
-	last := began
-	return func(files int, bytes int64) {
-		if now := t.now(); now.Sub(last) >= time.Second {
-			last = now
-			fmt.Fprintf(t.err, "\rread %d files, %d MB\x1b[K\r", files, bytes>>20)
-		}
-	}
 }
 
 // tell runs one scenario and passes on what happens.
