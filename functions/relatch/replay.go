@@ -313,6 +313,9 @@ func (w *textWriter) scenario(r *story.Report) error {
 	} else {
 		r.Line(&w.paper, w.width)
 	}
+	if r.Name == "" {
+		r.Period(&w.paper)
+	}
 	r.Story, r.Records, r.Account = story.Story{}, nil, nil // told; what follows are the sums
 	w.reports = append(w.reports, r)
 	return w.paper.Err()

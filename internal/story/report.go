@@ -34,10 +34,18 @@ func (r *Report) mark(p *Paper) string {
 	}
 }
 
+// manyChapters is how long the story of log files may be.
+const manyChapters = 200
+
 // Tell writes the scenario's story and how it ended. In full, each page comes
-// with what is to be done.
+// with what is to be done, and a story is told however long it is; otherwise a long
+// one of log files, which expect nothing, is not.
 func (r *Report) Tell(p *Paper, full bool) {
-	r.Story.Write(p, r.Name, full)
+	if n := len(r.Story.chapters); n > manyChapters && !r.Expected && !full {
+		p.line("  %s records: too many to tell, -v tells them all", replay.Thousands(n))
+	} else {
+		r.Story.Write(p, r.Name, full)
+	}
 	if len(r.Story.chapters) == 0 {
 		p.line("  nothing came that Relatch would act on")
 	}
