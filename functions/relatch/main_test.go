@@ -176,15 +176,3 @@ func TestReadingShowsProgressOnATerminal(t *testing.T) {
 type reader func([]byte) (int, error)
 
 func (r reader) Read(p []byte) (int, error) { return r(p) }
-
-func TestCtrlCTellsWhatWasDoneSoFar(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	var out, errs bytes.Buffer
-	code := run(ctx, []string{"replay", "../../events/log-file/01-log-file.json", "../../events/bare-record"}, terminal{
-		in: strings.NewReader(""), out: &out, err: &errs, now: time.Now, getenv: func(string) string { return "" },
-	})
-	if code != exitUsage || !strings.Contains(errs.String(), "stopped while reading") || !strings.Contains(out.String(), "deliver") {
-		t.Errorf("exit status %d, standard error %q, standard output %q", code, errs.String(), out.String())
-	}
-}

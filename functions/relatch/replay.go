@@ -36,11 +36,16 @@ the names of its files, say of them, without opening them; the day is the one on
 which CloudTrail delivered. In files laid out as AWS writes them, records that
 cannot matter are counted without being decoded: --no-prefilter decodes them too,
 and so also tells of faults inside them. Both decide the same. Ctrl-C ends the
-reading, and tells what was read so far.
+reading or the replay and tells what was done so far; a second one ends at once.
 
 Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
-of their disables warn instead of paging: list the users in an account file.
+of their disables warn instead of paging: list the users in an account file, as
+relatch snapshot writes one of live pools.
+
+Of log files the overrides and the pages by day are told at the end. A story of
+more than 200 records is told only with -v. On a terminal, reading that takes
+longer than a second shows how far it is.
 
 Exit status: 0 when everything came as expected, or nothing was expected;
 1 when an expectation was not met; 2 for bad usage or unreadable input, after
@@ -53,6 +58,7 @@ const replayExamples = `  relatch replay events                         every sc
   relatch replay --from 2026-10-01 --to 2026-10-31 --region us-east-1 AWSLogs
   aws cloudtrail lookup-events --lookup-attributes \
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
+  relatch snapshot && relatch replay --account account.json AWSLogs
   relatch replay --format json events | jq 'select(.verdict == "open")'`
 
 type replayFlags struct {
@@ -81,7 +87,7 @@ func replayCommand(t terminal) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`)")
+	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`, as relatch snapshot writes it)")
 	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
@@ -129,7 +135,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && r != nil:
-			complain("stopped; " + err.Error())
+			complain("stopped: " + strings.TrimSpace(strings.TrimSuffix(err.Error(), ": "+ctx.Err().Error())) + "; what follows is about the time before")
 		default:
 			return err
 		}
