@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/spf13/cobra"
 
@@ -112,7 +114,8 @@ func (f *snapshotFlags) run(ctx context.Context, t terminal) error {
 		return err
 	}
 	client := cognitoidentityprovider.NewFromConfig(p.aws, func(o *cognitoidentityprovider.Options) {
-		o.RetryMaxAttempts = 10 // others use the quotas, too
+		// Others use the quotas, too: what is throttled is asked again for minutes.
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.RateLimiter = 10, ratelimit.None })
 	})
 	taker := snapshot.Taker{
 		Users: cognito.New(client, cognito.Options{Now: t.now, ListedOnly: !f.authFactors, Limits: cognito.NewLimits(f.share, 1)}),

@@ -26,8 +26,8 @@ type Listed struct {
 // pageSize is the most users, and the most groups, that Cognito puts on a page.
 const pageSize = 60
 
-// Groups are the names of all groups of the pool, in their order.
-func (u *Users) Groups(ctx context.Context, pool mfa.PoolID) ([]mfa.Role, error) {
+// ListRoles returns the names of all groups of the pool, in their order.
+func (u *Users) ListRoles(ctx context.Context, pool mfa.PoolID) ([]mfa.Role, error) {
 	all, err := u.groups(ctx, string(pool))
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)

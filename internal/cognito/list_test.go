@@ -74,7 +74,7 @@ func TestMembersAreListedAndAMissingGroupHasNone(t *testing.T) {
 	if got, err := names(users.ListMembers(t.Context(), thePool, "gone")); err != nil || len(got) > 0 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if got, err := users.Groups(t.Context(), thePool); err != nil || !slices.Equal(got, []mfa.Role{"cloud_admin", "viewer"}) {
+	if got, err := users.ListRoles(t.Context(), thePool); err != nil || !slices.Equal(got, []mfa.Role{"cloud_admin", "viewer"}) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -91,7 +91,7 @@ func TestAListThatFailsSaysSoBehindWhatWasListed(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	f.answers["ListGroups"] = failed("TooManyRequestsException", "Rate exceeded")
-	if _, err := users.Groups(t.Context(), thePool); err == nil {
+	if _, err := users.ListRoles(t.Context(), thePool); err == nil {
 		t.Error("the groups: no error")
 	}
 }

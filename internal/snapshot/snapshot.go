@@ -29,7 +29,7 @@ import (
 // Users are the live pools.
 type Users interface {
 	Pool(ctx context.Context, id mfa.PoolID, roles []mfa.Role, since time.Time) (mfa.Pool, error)
-	Groups(ctx context.Context, pool mfa.PoolID) ([]mfa.Role, error)
+	ListRoles(ctx context.Context, pool mfa.PoolID) ([]mfa.Role, error)
 	List(ctx context.Context, pool mfa.PoolID) iter.Seq2[[]cognito.Listed, error]
 	ListMembers(ctx context.Context, pool mfa.PoolID, role mfa.Role) iter.Seq2[[]cognito.Listed, error]
 	Factors(ctx context.Context, pool mfa.PoolID, l cognito.Listed) (f cognito.Factors, found bool, err error)
@@ -90,7 +90,7 @@ func (t *Taker) Take(ctx context.Context, path string) error {
 			return fmt.Errorf("pool %s: %w", id, err)
 		}
 		pools = append(pools, account.PoolFile{ID: id, Mode: shown.Mode, Factors: listed(shown.Factors), PreToken: &shown.PreToken})
-		roles, err := t.Users.Groups(ctx, id)
+		roles, err := t.Users.ListRoles(ctx, id)
 		if err != nil {
 			return fmt.Errorf("pool %s: %w", id, err)
 		}

@@ -75,7 +75,7 @@ func (w *town) Pool(_ context.Context, id mfa.PoolID, _ []mfa.Role, _ time.Time)
 	return mfa.Pool{Mode: mfa.ModeOptional, Factors: []mfa.Factor{mfa.TOTP}, PreToken: id == one}, nil
 }
 
-func (w *town) Groups(context.Context, mfa.PoolID) ([]mfa.Role, error) {
+func (w *town) ListRoles(context.Context, mfa.PoolID) ([]mfa.Role, error) {
 	return []mfa.Role{"cloud_admin", "empty", "viewer"}, nil
 }
 
