@@ -119,25 +119,32 @@ func (r *Report) loudest() ink {
 	}
 }
 
-// ended says what became of the overrides or, without any, of the deliveries.
-func (r *Report) ended() string {
-	o := r.Summary.Overrides
-	var parts []string
-	for _, e := range []struct {
-		n    int
-		what string
-	}{
+// end is how many overrides ended in one way.
+type end struct {
+	n    int
+	what string
+}
+
+// ends are the ways in which overrides ended, those in which any did.
+func ends(s *replay.Summary) []end {
+	o := s.Overrides
+	return slices.DeleteFunc([]end{
 		{o.Restored, "restored"},
 		{o.Reenabled, "reenabled"},
 		{o.Reenrolled, "reenrolled"},
 		{o.Gone, "gone"},
 		{o.Unrestorable, "unrestorable"},
 		{o.Open, "still open"},
-	} {
-		switch {
-		case e.n == 1 && o.Opened == 1:
+	}, func(e end) bool { return e.n == 0 })
+}
+
+// ended says what became of the overrides or, without any, of the deliveries.
+func (r *Report) ended() string {
+	var parts []string
+	for _, e := range ends(&r.Summary) {
+		if e.n == 1 && r.Summary.Overrides.Opened == 1 {
 			parts = append(parts, e.what+r.lasted())
-		case e.n > 0:
+		} else {
 			parts = append(parts, fmt.Sprintf("%d %s", e.n, e.what))
 		}
 	}
@@ -200,8 +207,11 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 	if o.Opened == 0 {
 		p.line("no override was opened")
 	} else {
-		p.line("%s override%s = %d restored + %d reenabled + %d reenrolled + %d gone + %d unrestorable + %d open",
-			replay.Thousands(o.Opened), plural(o.Opened), o.Restored, o.Reenabled, o.Reenrolled, o.Gone, o.Unrestorable, o.Open)
+		var terms []string
+		for _, e := range ends(&total) {
+			terms = append(terms, replay.Thousands(e.n)+" "+e.what)
+		}
+		p.line("%s override%s = %s", replay.Thousands(o.Opened), plural(o.Opened), strings.Join(terms, " + "))
 	}
 	if a.Critical+a.Warning+a.Info == 0 {
 		p.line("nothing was alerted")
