@@ -114,8 +114,8 @@ func (f *snapshotFlags) run(ctx context.Context, t terminal) error {
 		return err
 	}
 	client := cognitoidentityprovider.NewFromConfig(p.aws, func(o *cognitoidentityprovider.Options) {
-		// Others use the quotas, too: what is throttled is asked again for minutes.
-		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.RateLimiter = 10, ratelimit.None })
+		// Others use the quotas, too: what is throttled is asked again for half a minute or so.
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.RateLimiter = 8, ratelimit.None })
 	})
 	taker := snapshot.Taker{
 		Users: cognito.New(client, cognito.Options{Now: t.now, ListedOnly: !f.authFactors, Limits: cognito.NewLimits(f.share, 1)}),
