@@ -43,8 +43,8 @@ is ours. Inferred users have only the roles that the events give them, so most
 of their disables warn instead of paging: list the users in an account file, as
 relatch snapshot writes one of live pools.
 
-Of log files the overrides and the pages by day are told at the end. A story of
-more than 200 records is told only with -v. On a terminal, reading that takes
+Of log files the overrides and the pages by day are told at the end; of the story
+behind the first 200 records, only with -v. On a terminal, reading that takes
 longer than a second shows how far it is.
 
 Exit status: 0 when everything came as expected, or nothing was expected;
@@ -240,6 +240,7 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 	var failed error
 	o.Told = func(record mfa.Record, alerts []alert.Alert) {
 		r.Story.Tell(record, alerts)
+		r.Period.Tell(record, alerts, r.Story.Names)
 		failed = errors.Join(failed, w.record(record))
 	}
 	var stopped error
@@ -320,9 +321,9 @@ func (w *textWriter) scenario(r *story.Report) error {
 		r.Line(&w.paper, w.width)
 	}
 	if r.Name == "" {
-		r.Period(&w.paper)
+		r.Period.Write(&w.paper)
 	}
-	r.Story, r.Records, r.Account = story.Story{}, nil, nil // told; what follows are the sums
+	r.Story, r.Period, r.Records, r.Account = story.Story{}, story.Period{}, nil, nil // told; what follows are the sums
 	w.reports = append(w.reports, r)
 	return w.paper.Err()
 }

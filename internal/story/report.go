@@ -16,8 +16,9 @@ import (
 // Report is what is told of one scenario that has been run.
 type Report struct {
 	replay.Result
-	Story Story
-	Unmet []replay.Unmet
+	Story  Story
+	Period Period
+	Unmet  []replay.Unmet
 	// Expected says whether the scenario expects anything.
 	Expected bool
 }
@@ -34,17 +35,20 @@ func (r *Report) mark(p *Paper) string {
 	}
 }
 
-// manyChapters is how long the story of log files may be.
+// manyChapters is how much of a story of log files is told.
 const manyChapters = 200
 
-// Tell writes the scenario's story and how it ended. In full, each page comes
-// with what is to be done, and a story is told however long it is; otherwise a long
-// one of log files, which expect nothing, is not.
+// Tell writes the scenario's story and how it ended. In full, each page comes with
+// what is to be done, and a long story of log files, which expect nothing, is told
+// to its end.
 func (r *Report) Tell(p *Paper, full bool) {
-	if n := len(r.Story.chapters); n > manyChapters && !r.Expected && !full {
-		p.line("  %s records: too many to tell, -v tells them all", replay.Thousands(n))
-	} else {
-		r.Story.Write(p, r.Name, full)
+	more := len(r.Story.chapters) - manyChapters
+	if more > 0 && !r.Expected && !full {
+		r.Story.chapters = r.Story.chapters[:manyChapters]
+	}
+	r.Story.Write(p, r.Name, full)
+	if more > 0 && !r.Expected && !full {
+		p.line("            … and %s more records: -v tells of them all", replay.Thousands(more))
 	}
 	if len(r.Story.chapters) == 0 {
 		p.line("  nothing came that Relatch would act on")
