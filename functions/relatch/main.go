@@ -152,7 +152,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	}
 	group("Overrides", overrideCommand(t), justifyCommand(t), approveCommand(t), endCommand(t))
 	group("Status and report", statusCommand(t), reportCommand(t))
-	group("Checks", doctorCommand(t), verifyCommand(t), replayCommand(t))
+	group("Checks", doctorCommand(t), verifyCommand(t), replayCommand(t), snapshotCommand(t))
 	c, err := root.ExecuteContextC(ctx)
 	var (
 		code exit

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,27 +150,29 @@ func TestOutputIsASCIIWhereTheLocaleIsNotUTF8(t *testing.T) {
 	}
 }
 
-func TestReadingLongerThanASecondShowsProgressOnATerminal(t *testing.T) {
+func TestReadingShowsProgressOnATerminal(t *testing.T) {
+	drawn, waits := make(chan struct{}), 0
 	var errs bytes.Buffer
-	clock := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
-	code := run(context.Background(), []string{"replay", "../../events"}, terminal{
-		in: strings.NewReader(""), out: &bytes.Buffer{}, err: &errs, errIsTerminal: true,
-		getenv: func(string) string { return "" },
-		now:    func() time.Time { clock = clock.Add(time.Second); return clock },
+	code := run(context.Background(), []string{"replay", "../../events/bare-record", "-"}, terminal{
+		in: reader(func(p []byte) (int, error) {
+			<-drawn
+			return 0, io.EOF
+		}),
+		out: &bytes.Buffer{}, err: &errs, errIsTerminal: true, getenv: func(string) string { return "" }, now: time.Now,
+		wait: func(ctx context.Context, _ time.Duration) error {
+			if waits++; waits == 1 {
+				return nil
+			}
+			close(drawn) // the line has been
+			<-ctx.Done()
+			return ctx.Err()
+		},
 	})
-	if code != 0 || !strings.Contains(errs.String(), "read 10 files") {
-		t.Errorf("exit status %d, standard error %q; want progress", code, errs.String())
+	if want := regexp.MustCompile(`^\r\x1b\[\?7l\d+\.\d+ kB read, \d+(\.\d+)? [kMG]B/s, \d records\x1b\[K\x1b\[\?7h\r\x1b\[Krelatch replay: standard input`); !want.MatchString(errs.String()) {
+		t.Errorf("exit status %d, standard error %q", code, errs.String())
 	}
 }
 
-func TestCtrlCTellsWhatWasDoneSoFar(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	var out, errs bytes.Buffer
-	code := run(ctx, []string{"replay", "../../events/log-file/01-log-file.json", "../../events/bare-record"}, terminal{
-		in: strings.NewReader(""), out: &out, err: &errs, now: time.Now, getenv: func(string) string { return "" },
-	})
-	if code != exitUsage || !strings.Contains(errs.String(), "stopped while reading") || !strings.Contains(out.String(), "deliver") {
-		t.Errorf("exit status %d, standard error %q, standard output %q", code, errs.String(), out.String())
-	}
-}
+type reader func([]byte) (int, error)
+
+func (r reader) Read(p []byte) (int, error) { return r(p) }

@@ -36,11 +36,16 @@ the names of its files, say of them, without opening them; the day is the one on
 which CloudTrail delivered. In files laid out as AWS writes them, records that
 cannot matter are counted without being decoded: --no-prefilter decodes them too,
 and so also tells of faults inside them. Both decide the same. Ctrl-C ends the
-reading, and tells what was read so far.
+reading or the replay and tells what was done so far; a second one ends at once.
 
 Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
-of their disables warn instead of paging: list the users in an account file.
+of their disables warn instead of paging: list the users in an account file, as
+relatch snapshot writes one of live pools.
+
+Of log files the overrides and the pages by day are told at the end; of the story
+behind the first 200 records, only with -v. On a terminal, reading that takes
+longer than a second shows how far it is.
 
 --compare FILE replays everything under two policies: A, that of --policy or else
 of the account, and B, that of FILE. It tells only what differs: who would page
@@ -69,6 +74,7 @@ const replayExamples = `  relatch replay events                         every sc
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
   relatch replay --policy policy.json --compare shorter.json AWSLogs
   relatch replay --html year.html AWSLogs
+  relatch snapshot && relatch replay --account account.json AWSLogs
   relatch replay --format json events | jq 'select(.verdict == "open")'`
 
 type replayFlags struct {
@@ -99,7 +105,7 @@ func replayCommand(t terminal) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`)")
+	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`, as relatch snapshot writes it)")
 	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
@@ -125,7 +131,9 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		unreadable++
 		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
+	stop := t.reads(loader, paths)
 	scenarios, err := loader.LoadContext(ctx, paths)
+	stop()
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			if ctx.Err() == nil || line != ctx.Err().Error() {
@@ -148,7 +156,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		switch {
 		case err == nil:
 		case ctx.Err() != nil && r != nil:
-			complain("stopped; " + err.Error())
+			complain("stopped: " + strings.TrimSpace(strings.TrimSuffix(err.Error(), ": "+ctx.Err().Error())) + "; what follows is about the time before")
 		default:
 			return err
 		}
@@ -181,7 +189,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 
 // read turns the flags into what they say.
 func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.Options, error) {
-	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began), DecodeAll: f.decodeAll}
+	loader := &replay.Loader{Stdin: t.in, DecodeAll: f.decodeAll}
 	options := replay.Options{Start: began.UTC().Truncate(time.Second)}
 	var errs []error
 	if f.format != "text" && f.format != "json" {
@@ -250,20 +258,6 @@ func (f *replayFlags) filter(to *archive.Filter) error {
 	return errors.Join(errs...)
 }
 
-// progress tells on a terminal how far reading is, once it takes longer than a second.
-func progress(t terminal, began time.Time) func(int, int64) {
-	if !t.errIsTerminal {
-		return nil
-	}
-	last := began
-	return func(files int, bytes int64) {
-		if now := t.now(); now.Sub(last) >= time.Second {
-			last = now
-			fmt.Fprintf(t.err, "\rread %d files, %d MB\x1b[K\r", files, bytes>>20)
-		}
-	}
-}
-
 // tell runs one scenario and passes on what happens.
 func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*story.Report, error) {
 	r := &story.Report{Expected: s.Expect != nil, Story: story.Story{Names: map[mfa.Sub]string{}}}
@@ -275,6 +269,7 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 	var failed error
 	o.Told = func(record mfa.Record, alerts []alert.Alert) {
 		r.Story.Tell(record, alerts)
+		r.Period.Tell(record, alerts, r.Story.Names)
 		failed = errors.Join(failed, w.record(record))
 	}
 	var stopped error
@@ -354,7 +349,10 @@ func (w *textWriter) scenario(r *story.Report) error {
 	} else {
 		r.Line(&w.paper, w.width)
 	}
-	r.Story, r.Records, r.Account = story.Story{}, nil, nil // told; what follows are the sums
+	if r.Name == "" {
+		r.Period.Write(&w.paper)
+	}
+	r.Story, r.Period, r.Records, r.Account = story.Story{}, story.Period{}, nil, nil // told; what follows are the sums
 	w.reports = append(w.reports, r)
 	return w.paper.Err()
 }

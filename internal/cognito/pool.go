@@ -87,11 +87,11 @@ func (u *Users) look(ctx context.Context, id mfa.PoolID) (mfa.Pool, error) {
 	return mfa.Pool{Mode: mode, Factors: poolFactors(config), PreToken: preToken(pool), Groups: groups}, nil
 }
 
-// groups are all of the pool's: one page of 60 takes no longer than asking for one
+// groups are all of the pool's: one page takes no longer than asking for one
 // group, and few pools have more.
 func (u *Users) groups(ctx context.Context, pool string) ([]mfa.Role, error) {
 	var all []mfa.Role
-	for in := (&cognito.ListGroupsInput{UserPoolId: &pool, Limit: new(int32(60))}); ; {
+	for in := (&cognito.ListGroupsInput{UserPoolId: &pool, Limit: new(int32(pageSize))}); ; {
 		out, err := call(ctx, u.limits, poolGroupRead, u.client.ListGroups, in)
 		if err != nil {
 			return nil, err

@@ -19,41 +19,48 @@ const unaskedFor = time.Hour
 // withoutEmptyTOTP returns the user, whose TOTP is listed as switched on, without
 // it if he has no secret for it.
 func (u *Users) withoutEmptyTOTP(ctx context.Context, pool mfa.PoolID, username string, user mfa.User) (mfa.User, error) {
-	has, err := u.hasToken(ctx, pool, username)
+	configured, err := u.configured(ctx, pool, username)
 	switch {
 	case noUser(err):
 		return mfa.User{Sub: user.Sub}, nil
 	case err != nil:
 		return mfa.User{Sub: user.Sub}, fmt.Errorf("get the user's registered factors: %w", err)
-	case has:
-		return user, nil
-	}
-	user.Factors = mfa.Without(user.Factors, []mfa.Factor{mfa.TOTP})
-	if user.Preferred == mfa.TOTP {
-		user.Preferred = ""
+	case !mayHaveToken(configured):
+		user.Factors, user.Preferred = withoutTOTP(user.Factors, user.Preferred)
 	}
 	return user, nil
 }
 
-// hasToken reports whether the user has a TOTP secret. That a list of
-// ConfiguredUserAuthFactors without SOFTWARE_TOKEN means none is an inference from
-// AWS's example, not verified (aws-facts.md sections 3 and 10). An empty list
-// says nothing, since a user who can sign in at all has a factor there, nor does
-// a service that does not answer: then the listing stands.
-func (u *Users) hasToken(ctx context.Context, pool mfa.PoolID, username string) (bool, error) {
+func withoutTOTP(on []mfa.Factor, preferred mfa.Factor) ([]mfa.Factor, mfa.Factor) {
+	if preferred == mfa.TOTP {
+		preferred = ""
+	}
+	return mfa.Without(on, []mfa.Factor{mfa.TOTP}), preferred
+}
+
+// mayHaveToken: that a list of ConfiguredUserAuthFactors without SOFTWARE_TOKEN
+// means none is an inference from AWS's example, not verified (aws-facts.md
+// sections 3 and 10). An empty list says nothing, since a user who can sign in at
+// all has a factor there: then the listing stands.
+func mayHaveToken(configured []types.AuthFactorType) bool {
+	return len(configured) == 0 || slices.Contains(configured, types.AuthFactorTypeSoftwareToken)
+}
+
+// configured are the user's ConfiguredUserAuthFactors; none where the service does
+// not answer that.
+func (u *Users) configured(ctx context.Context, pool mfa.PoolID, username string) ([]types.AuthFactorType, error) {
 	if u.listedOnly || u.unasked(pool) {
-		return true, nil
+		return nil, nil
 	}
 	out, err := call(ctx, u.limits, userRead, u.client.AdminGetUserAuthFactors, &cognito.AdminGetUserAuthFactorsInput{UserPoolId: new(string(pool)), Username: &username})
 	switch {
 	case unanswered(err):
 		u.leave(pool)
-		return true, nil
+		return nil, nil
 	case err != nil:
-		return false, err
+		return nil, err
 	}
-	configured := out.ConfiguredUserAuthFactors
-	return len(configured) == 0 || slices.Contains(configured, types.AuthFactorTypeSoftwareToken), nil
+	return out.ConfiguredUserAuthFactors, nil
 }
 
 func (u *Users) unasked(pool mfa.PoolID) bool {

@@ -159,28 +159,15 @@ func (u *Users) roles(ctx context.Context, pool, username string) ([]mfa.Role, e
 // Members implements worker.UserPool, in the order of Cognito's pages.
 func (u *Users) Members(ctx context.Context, pool mfa.PoolID, role mfa.Role) iter.Seq2[mfa.Sub, error] {
 	return func(yield func(mfa.Sub, error) bool) {
-		poolID, group := string(pool), string(role)
-		for in := (&cognito.ListUsersInGroupInput{UserPoolId: &poolID, GroupName: &group}); ; {
-			out, err := call(ctx, u.limits, userList, u.client.ListUsersInGroup, in)
-			switch {
-			case noGroup(err):
-				return
-			case err != nil:
-				yield("", fmt.Errorf("list the users of group %s: %w", role, err))
+		for page, err := range u.ListMembers(ctx, pool, role) {
+			if err != nil {
+				yield("", err)
 				return
 			}
-			for _, user := range out.Users {
-				sub := mfa.Sub(attribute(user.Attributes, "sub"))
-				if sub == "" {
-					yield("", fmt.Errorf("list the users of group %s: a user without sub", role))
+			for _, user := range page {
+				if !yield(user.Sub, nil) {
 					return
 				}
-				if !yield(sub, nil) {
-					return
-				}
-			}
-			if in.NextToken = out.NextToken; value(in.NextToken) == "" {
-				return
 			}
 		}
 	}

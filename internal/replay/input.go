@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -58,12 +57,8 @@ type Loader struct {
 	// DecodeAll reads every record as a whole, where otherwise those that
 	// archive.Scanner passes over are only counted.
 	DecodeAll bool
-	// Progress is told of every file read, if not nil, by one goroutine at a time.
-	Progress func(files int, bytes int64)
-
-	mu    sync.Mutex
-	files int
-	bytes int64
+	// Progress counts what is read, if not nil.
+	Progress *Progress
 }
 
 // Load reads what the paths name: a scenario's folder, a folder of scenarios, a
@@ -242,6 +237,7 @@ func (l *Loader) scenario(dir string) (Scenario, error) {
 		if err != nil {
 			return s, err
 		}
+		l.Progress.done(len(some))
 		s.Deliveries = append(s.Deliveries, some...)
 	}
 	return s, nil
@@ -301,7 +297,7 @@ func (l *Loader) file(path string) ([]Delivery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
 	}
-	l.read(int64(len(raw)))
+	l.Progress.read(int64(len(raw)))
 	broken := error(nil)
 	if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
 		raw, broken = gunzip(raw)

@@ -258,20 +258,6 @@ func TestAnAccountThatIsGivenReplacesEveryAccountFile(t *testing.T) {
 	}
 }
 
-func TestProgressTellsOfEveryFile(t *testing.T) {
-	t.Parallel()
-	dir := tree(t, map[string]string{"a.json": disableOf("a", nine), "b.json": disableOf("b", nine)})
-	var files []int
-	var size int64
-	l := Loader{Progress: func(n int, bytes int64) { files, size = append(files, n), bytes }}
-	if _, err := l.Load([]string{dir}); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff([]int{1, 2}, files); diff != "" || size != int64(2*len(disableOf("a", nine))) {
-		t.Errorf("%d bytes; files (-want +got):\n%s", size, diff)
-	}
-}
-
 func TestWhatIsInAFileIsReadOrToldWithFilePlaceAndProblem(t *testing.T) {
 	t.Parallel()
 	good, other := disableOf("good", nine), disableOf("other", ten)

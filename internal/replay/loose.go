@@ -110,10 +110,10 @@ func (l *Loader) list(ctx context.Context, paths []string, files chan<- string, 
 // one, all of the file is taken apart in memory.
 func (l *Loader) gather(ctx context.Context, s *archive.Scanner, path string, g *gathering) {
 	if s != nil && !l.DecodeAll {
-		one, size, err := l.open(ctx, s, path)
+		one, err := l.open(ctx, s, path)
 		switch {
 		case err == nil:
-			l.read(size)
+			l.Progress.done(one.records())
 			g.join(one)
 			return
 		case ctx.Err() != nil:
@@ -127,7 +127,9 @@ func (l *Loader) gather(ctx context.Context, s *archive.Scanner, path string, g 
 	if err != nil {
 		g.errs = append(g.errs, err)
 	}
-	g.join(l.all(path, all))
+	one := l.all(path, all)
+	l.Progress.done(one.records())
+	g.join(one)
 }
 
 // all takes every delivery of a file.
@@ -142,22 +144,28 @@ func (l *Loader) all(path string, deliveries []Delivery) (g gathering) {
 	return g
 }
 
-func (l *Loader) open(ctx context.Context, s *archive.Scanner, path string) (one gathering, size int64, err error) {
+func (l *Loader) open(ctx context.Context, s *archive.Scanner, path string) (one gathering, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return one, 0, err
+		return one, err
 	}
 	defer f.Close()
-	in := &counter{ctx: ctx, Reader: f}
+	in := &counter{ctx: ctx, Reader: f, progress: l.Progress}
+	defer func() {
+		if err != nil {
+			in.again()
+		}
+	}()
 	s.Lines = false
 	if one, err = l.scan(s, in, path); errors.Is(err, archive.ErrSeveral) {
 		if _, err = f.Seek(0, io.SeekStart); err != nil {
-			return one, 0, err
+			return one, err
 		}
-		s.Lines, in.n = true, 0
+		in.again()
+		s.Lines = true
 		one, err = l.scan(s, in, path)
 	}
-	return one, in.n, err
+	return one, err
 }
 
 // scan takes those deliveries that the scanner hands over. The error is
@@ -238,21 +246,15 @@ func (g *gathering) deliveries() []Delivery {
 	return out
 }
 
-// read tells of a file that was read.
-func (l *Loader) read(size int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.files, l.bytes = l.files+1, l.bytes+size
-	if l.Progress != nil {
-		l.Progress(l.files, l.bytes)
-	}
-}
+// records counts what a file holds.
+func (g *gathering) records() int { return len(g.found) + g.early.Count + g.late.Count }
 
 // counter counts what is read, and reads until the context ends.
 type counter struct {
 	ctx context.Context
 	io.Reader
-	n int64
+	progress *Progress
+	n        int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -261,5 +263,12 @@ func (c *counter) Read(p []byte) (int, error) {
 	}
 	n, err := c.Reader.Read(p)
 	c.n += int64(n)
+	c.progress.read(int64(n))
 	return n, err
+}
+
+// again takes back what was counted: the file is read once more.
+func (c *counter) again() {
+	c.progress.read(-c.n)
+	c.n = 0
 }

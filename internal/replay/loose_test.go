@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -315,16 +316,29 @@ func TestWhatWasReadBeforeTheContextEndedIsReturned(t *testing.T) {
 		files[fmt.Sprintf("%03d.json", i)] = logOf(disableOf(fmt.Sprint("e", i), nine))
 	}
 	dir := tree(t, files)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	l := Loader{Progress: func(int, int64) { cancel() }}
-	all, err := l.LoadContext(ctx, []string{dir})
+	ctx := &endsAfter{Context: t.Context()}
+	ctx.looks.Store(300)
+	all, err := new(Loader).LoadContext(ctx, []string{dir})
 	if !errors.Is(err, context.Canceled) || len(all) != 1 {
 		t.Fatalf("%d scenarios, error %v", len(all), err)
 	}
 	if n := len(all[0].Deliveries); n == 0 || n == len(files) {
 		t.Errorf("%d deliveries of %d", n, len(files))
 	}
+}
+
+// endsAfter is a context that ends once it has been looked at so often.
+type endsAfter struct {
+	context.Context
+
+	looks atomic.Int64
+}
+
+func (c *endsAfter) Err() error {
+	if c.looks.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
 }
 
 func TestRecordsThatAreNotRelevantAreCountedByTheirTime(t *testing.T) {

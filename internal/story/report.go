@@ -16,8 +16,9 @@ import (
 // Report is what is told of one scenario that has been run.
 type Report struct {
 	replay.Result
-	Story Story
-	Unmet []replay.Unmet
+	Story  Story
+	Period Period
+	Unmet  []replay.Unmet
 	// Expected says whether the scenario expects anything.
 	Expected bool
 }
@@ -34,10 +35,21 @@ func (r *Report) mark(p *Paper) string {
 	}
 }
 
-// Tell writes the scenario's story and how it ended. In full, each page comes
-// with what is to be done.
+// manyChapters is how much of a story of log files is told.
+const manyChapters = 200
+
+// Tell writes the scenario's story and how it ended. In full, each page comes with
+// what is to be done, and a long story of log files, which expect nothing, is told
+// to its end.
 func (r *Report) Tell(p *Paper, full bool) {
+	more := len(r.Story.chapters) - manyChapters
+	if more > 0 && !r.Expected && !full {
+		r.Story.chapters = r.Story.chapters[:manyChapters]
+	}
 	r.Story.Write(p, r.Name, full)
+	if more > 0 && !r.Expected && !full {
+		p.line("            … and %s more records: -v tells of them all", replay.Thousands(more))
+	}
 	if len(r.Story.chapters) == 0 {
 		p.line("  nothing came that Relatch would act on")
 	}
@@ -111,25 +123,32 @@ func (r *Report) loudest() ink {
 	}
 }
 
-// ended says what became of the overrides or, without any, of the deliveries.
-func (r *Report) ended() string {
-	o := r.Summary.Overrides
-	var parts []string
-	for _, e := range []struct {
-		n    int
-		what string
-	}{
+// end is how many overrides ended in one way.
+type end struct {
+	n    int
+	what string
+}
+
+// ends are the ways in which overrides ended, those in which any did.
+func ends(s *replay.Summary) []end {
+	o := s.Overrides
+	return slices.DeleteFunc([]end{
 		{o.Restored, "restored"},
 		{o.Reenabled, "reenabled"},
 		{o.Reenrolled, "reenrolled"},
 		{o.Gone, "gone"},
 		{o.Unrestorable, "unrestorable"},
 		{o.Open, "still open"},
-	} {
-		switch {
-		case e.n == 1 && o.Opened == 1:
+	}, func(e end) bool { return e.n == 0 })
+}
+
+// ended says what became of the overrides or, without any, of the deliveries.
+func (r *Report) ended() string {
+	var parts []string
+	for _, e := range ends(&r.Summary) {
+		if e.n == 1 && r.Summary.Overrides.Opened == 1 {
 			parts = append(parts, e.what+r.lasted())
-		case e.n > 0:
+		} else {
 			parts = append(parts, fmt.Sprintf("%d %s", e.n, e.what))
 		}
 	}
@@ -192,8 +211,11 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 	if o.Opened == 0 {
 		p.line("no override was opened")
 	} else {
-		p.line("%s override%s = %d restored + %d reenabled + %d reenrolled + %d gone + %d unrestorable + %d open",
-			replay.Thousands(o.Opened), plural(o.Opened), o.Restored, o.Reenabled, o.Reenrolled, o.Gone, o.Unrestorable, o.Open)
+		var terms []string
+		for _, e := range ends(&total) {
+			terms = append(terms, replay.Thousands(e.n)+" "+e.what)
+		}
+		p.line("%s override%s = %s", replay.Thousands(o.Opened), plural(o.Opened), strings.Join(terms, " + "))
 	}
 	if a.Critical+a.Warning+a.Info == 0 {
 		p.line("nothing was alerted")

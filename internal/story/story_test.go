@@ -47,20 +47,26 @@ func TestStoriesReadAsTheGoldenFilesSay(t *testing.T) {
 			if paper.Err() != nil {
 				t.Fatal(paper.Err())
 			}
-			golden := filepath.Join("testdata", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, out.Bytes(), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), out.String()); diff != "" {
-				t.Errorf("-golden +got (-update writes it anew):\n%s", diff)
-			}
+			golden(t, name, out.Bytes())
 		})
+	}
+}
+
+// golden compares a text with the file of that name in testdata.
+func golden(t *testing.T, name string, text []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(text)); diff != "" {
+		t.Errorf("-golden +got (-update writes it anew):\n%s", diff)
 	}
 }
 

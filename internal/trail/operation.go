@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -50,6 +51,20 @@ var operations = map[string]operation{
 	"UpdateUserAttributes":      {kind: mfa.UserChanged, self: true},
 	"AdminDeleteUserAttributes": {kind: mfa.UserChanged, read: attributesGone},
 	"DeleteUserAttributes":      {kind: mfa.UserChanged, self: true, read: attributesGone},
+}
+
+// Names are the operations of Cognito that Parse reads, and GuardSources the
+// eventSources of the calls in which it sees a change of the guard: what an archive
+// may be reduced to. Both are sorted.
+func Names() []string { return slices.Sorted(maps.Keys(operations)) }
+
+// GuardSources is told of beside Names.
+func GuardSources() []string {
+	var all []string
+	for _, service := range slices.Sorted(maps.Keys(guardServices)) {
+		all = append(all, service+".amazonaws.com")
+	}
+	return all
 }
 
 // Sieve says what Parse can make of a record.
