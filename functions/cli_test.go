@@ -20,15 +20,16 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/mototest"
 	"github.com/stackflow/relatch/internal/queue"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/wiretest"
 )
 
 func TestTheAWSCLISeesAndEndsAnOverride(t *testing.T) {
 	aws := newCLI(t)
-	a := wiretest.Open(t)
-	aws.env = append(aws.env, a.Environment("AWS_DEFAULT_REGION="+mototest.Region)...) // version 1 does not know AWS_REGION
-	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment()...)
-	reenable := lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), a.Environment()...)
+	a := stacktest.Open(t)
+	aws.env = append(aws.env, a.Here("AWS_DEFAULT_REGION="+mototest.Region)...) // version 1 does not know AWS_REGION
+	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment("audit")...)
+	reenable := lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), a.Environment("reenable")...)
 	const maria = "maria@example.com"
 	pool, sub := a.EmailPool, a.Add(t, wiretest.Person{
 		Pool: a.EmailPool, Name: maria, Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP},

@@ -21,6 +21,7 @@ import (
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/invoke"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/telemetry"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
@@ -115,9 +116,9 @@ type process struct {
 	sweep    invoke.Sweep
 }
 
-func newProcess(t *testing.T, a *wiretest.Account) *process {
+func newProcess(t *testing.T, a *stacktest.Account) *process {
 	t.Helper()
-	env := a.Environment("RELATCH_POOL_FOR=5m", "RELATCH_POLICY_FOR=15m")
+	env := a.Environment("audit", "RELATCH_POOL_FOR=5m", "RELATCH_POLICY_FOR=15m")
 	settings, err := config.Read(env)
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +166,7 @@ func takes[A any](t *testing.T, f func(context.Context, json.RawMessage) (A, err
 }
 
 func TestWhatADeliveryCosts(t *testing.T) {
-	a := wiretest.Open(t)
+	a := stacktest.Open(t)
 	p := newProcess(t, a)
 	n := 0
 	// disabled makes a user who has had MFA switched off, and its delivery.

@@ -1,5 +1,6 @@
-// Package stacktest puts the stack of infra/template.yaml into an account of
-// wiretest, as task deploy does: with the AWS CLI, from the packaged template.
+// Package stacktest is an AWS account on loopback that has the stack of
+// infra/template.yaml: put into an account of wiretest as task deploy does, with the
+// AWS CLI, from the packaged template.
 //
 // It refuses to know the functions: their zip files have no program in them,
 // since moto starts none.
@@ -14,8 +15,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 
 	"github.com/stackflow/relatch/internal/mototest"
 	"github.com/stackflow/relatch/internal/wiretest"
@@ -30,33 +36,146 @@ const (
 // functions are those that the stack has the code of.
 var functions = []string{"audit", "override", "reenable", "sweep"}
 
-// Open makes an account of the test's own that has the stack, which guards the
-// account's pools. Without the servers or the AWS CLI the test is skipped, or fails
-// where RELATCH_SERVERS is "required".
-//
-// moto knows no schedule groups in stacks and no function URLs, and fails where a
-// rule sends to a topic: the group is made beside the stack, the output OverrideUrl
-// is made up, and the topic's targets are removed.
-func Open(t testing.TB) *wiretest.Account {
+// Account is an account with the stack, which guards the account's pools.
+type Account struct {
+	*wiretest.Account
+	told   map[string][]string        // the functions' environments
+	ledger *dynamodb.CreateTableInput // as the stack has it
+}
+
+// Open makes an account of the test's own that has the stack. Without the servers or
+// the AWS CLI the test is skipped, or fails where RELATCH_SERVERS is "required".
+func Open(t testing.TB) *Account {
 	t.Helper()
 	Tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2'")
-	a := wiretest.OpenStack(t, func(a *wiretest.Account) {
-		at := "arn:aws:cognito-idp:" + mototest.Region + ":" + mototest.Account + ":userpool/"
-		pools := at + string(a.Pool) + "," + at + string(a.EmailPool)
-		CLI(t, a, "s3", "mb", "s3://"+Bucket)
-		packaged := filepath.Join(Folder(t), "packaged.yaml")
-		Package(t, a, packaged)
-		CLI(t, a, "cloudformation", "create-stack", "--stack-name", Name, "--capabilities", "CAPABILITY_NAMED_IAM", "--template-body", "file://"+packaged,
-			"--parameters", "ParameterKey=UserPoolArns,ParameterValue='"+pools+"'", "ParameterKey=AlertEmail,ParameterValue=security@example.com",
-			"ParameterKey=TrailArn,ParameterValue=arn:aws:cloudtrail:"+mototest.Region+":"+mototest.Account+":trail/management")
-	})
-	if status := CLI(t, a, "cloudformation", "describe-stacks", "--stack-name", Name, "--query", "Stacks[0].StackStatus", "--output", "text"); status != "CREATE_COMPLETE" {
-		t.Fatalf("the stack is %s", status)
+	a := &Account{Account: wiretest.Start(t), told: map[string][]string{}}
+	at := "arn:aws:cognito-idp:" + mototest.Region + ":" + mototest.Account + ":userpool/"
+	pools := at + string(a.Pool) + "," + at + string(a.EmailPool)
+	a.Bucket(t, Bucket)
+	packaged := filepath.Join(Folder(t), "packaged.yaml")
+	Package(t, a.Account, packaged)
+	CLI(t, a.Account, "cloudformation", "create-stack", "--stack-name", Name, "--capabilities", "CAPABILITY_NAMED_IAM", "--template-body", "file://"+packaged,
+		"--parameters", "ParameterKey=UserPoolArns,ParameterValue='"+pools+"'", "ParameterKey=AlertEmail,ParameterValue=security@example.com",
+		"ParameterKey=TrailArn,ParameterValue=arn:aws:cloudtrail:"+mototest.Region+":"+mototest.Account+":trail/management")
+	a.FindQueues(t, wiretest.AuditQueue, wiretest.ReenableQueue, wiretest.DeadLetters, wiretest.ReenableDeadLetters, wiretest.TimerDeadLetter)
+	a.byHand(t)
+	for _, function := range functions {
+		a.told[function] = a.environment(t, function)
 	}
-	for _, rule := range []string{"loud", "quiet"} {
-		CLI(t, a, "events", "remove-targets", "--event-bus-name", Name+"-alerts", "--rule", Name+"-"+rule, "--ids", "topic")
-	}
+	a.ledger = a.table(t)
+	a.MakeLedger(t, wiretest.Table)
 	return a
+}
+
+// byHand does what moto does not, and nobody else makes anything of Relatch:
+//   - CloudFormation on moto knows neither schedules and their groups nor function
+//     URLs: the groups are made here, the output OverrideUrl is made up in Folder,
+//     and nothing invokes the sweep but the test.
+//   - Its rules can neither send to a topic nor write a text into a template. What
+//     they send to the topic goes, whole, to the queue AlertQueue.
+//   - The archive takes it 100 ms for each alert: it is deleted.
+//   - What comes to a queue it would hand to the function in Docker. The test hands
+//     it on: the event source mappings are disabled.
+//   - It does not share the ledger with DynamoDB Local, where MakeLedger makes it.
+func (a *Account) byHand(t testing.TB) {
+	t.Helper()
+	ctx := t.Context()
+	a.MakeScheduleGroup(t, wiretest.ScheduleGroup)
+	a.MakeScheduleGroup(t, wiretest.ScheduleGroup+"-sweep")
+	a.MakeQueues(t, wiretest.AlertQueue)
+	for _, bus := range []string{"default", wiretest.AlertBus} {
+		rules, err := a.Events.ListRules(ctx, &eventbridge.ListRulesInput{EventBusName: &bus, NamePrefix: new(Name + "-")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rule := range rules.Rules {
+			found, err := a.Events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{EventBusName: &bus, Rule: rule.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, target := range found.Targets {
+				if strings.Contains(*target.Arn, ":sns:") {
+					found.Targets[i].Arn = new(wiretest.AlertQueue.ARN())
+				}
+				found.Targets[i].InputTransformer = wiretest.WholeEvent
+			}
+			if _, err := a.Events.PutTargets(ctx, &eventbridge.PutTargetsInput{EventBusName: &bus, Rule: rule.Name, Targets: found.Targets}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := a.Events.DeleteArchive(ctx, &eventbridge.DeleteArchiveInput{ArchiveName: new(wiretest.AlertBus)}); err != nil && !mototest.Gone(err) {
+		t.Fatal(err)
+	}
+	var mappings struct{ EventSourceMappings []struct{ UUID string } }
+	a.lambda(t, "GET", "/2015-03-31/event-source-mappings/", "", &mappings)
+	for _, m := range mappings.EventSourceMappings {
+		a.lambda(t, "PUT", "/2015-03-31/event-source-mappings/"+m.UUID, `{"Enabled":false}`, nil)
+	}
+}
+
+// lambda asks moto's Lambda.
+func (a *Account) lambda(t testing.TB, method, path, body string, answer any) {
+	t.Helper()
+	raw, err := a.Ask(t.Context(), "lambda", method, path, body, "Content-Type", "application/json")
+	if err == nil && answer != nil {
+		err = json.Unmarshal(raw, answer)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// environment is what the stack tells the function, as moto's Lambda has it.
+func (a *Account) environment(t testing.TB, function string) []string {
+	t.Helper()
+	var config struct {
+		Environment struct{ Variables map[string]any }
+	}
+	a.lambda(t, "GET", "/2015-03-31/functions/"+Name+"-"+function+"/configuration", "", &config)
+	var out []string
+	for key, v := range config.Environment.Variables {
+		out = append(out, fmt.Sprintf("%s=%v", key, v))
+	}
+	if len(out) < 8 {
+		t.Fatalf("%s is told %v", function, out)
+	}
+	return out
+}
+
+// Environment is what the stack tells the function, except that the quotas are its
+// alone, and then what is given.
+func (a *Account) Environment(function string, more ...string) []string {
+	return a.Here(slices.Concat(a.told[function], []string{"RELATCH_QUOTA_SHARE=1", "RELATCH_CONCURRENCY=1"}, more)...)
+}
+
+// table is the ledger's, as the stack has made it on moto.
+func (a *Account) table(t testing.TB) *dynamodb.CreateTableInput {
+	t.Helper()
+	on := dynamodb.NewFromConfig(a.Moto)
+	out, err := on.DescribeTable(t.Context(), &dynamodb.DescribeTableInput{TableName: new(wiretest.Table)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &dynamodb.CreateTableInput{
+		AttributeDefinitions: out.Table.AttributeDefinitions, KeySchema: out.Table.KeySchema, BillingMode: out.Table.BillingModeSummary.BillingMode,
+	}
+	for _, index := range out.Table.GlobalSecondaryIndexes {
+		table.GlobalSecondaryIndexes = append(table.GlobalSecondaryIndexes, types.GlobalSecondaryIndex{
+			IndexName: index.IndexName, KeySchema: index.KeySchema, Projection: index.Projection,
+		})
+	}
+	return table
+}
+
+// MakeLedger makes an empty table of the name, as the stack has the ledger's.
+func (a *Account) MakeLedger(t testing.TB, name string) {
+	t.Helper()
+	table := *a.ledger
+	table.TableName = &name
+	if _, err := a.DynamoDB.CreateTable(t.Context(), &table); err != nil && !mototest.Lost(err) {
+		t.Fatal(err)
+	}
 }
 
 // Folder is a new one with what is packaged, as in the repository: the template
@@ -117,25 +236,6 @@ func Package(t testing.TB, a *wiretest.Account, file string) {
 	t.Helper()
 	CLI(t, a, "cloudformation", "package", "--template-file", filepath.Join(filepath.Dir(file), "infra/template.yaml"),
 		"--s3-bucket", Bucket, "--s3-prefix", "relatch", "--output-template-file", file)
-}
-
-// Environment is what the stack tells the function, as Lambda on moto has it.
-func Environment(t testing.TB, a *wiretest.Account, function string) []string {
-	t.Helper()
-	var config struct {
-		Environment struct{ Variables map[string]any }
-	}
-	if err := json.Unmarshal([]byte(CLI(t, a, "lambda", "get-function-configuration", "--function-name", Name+"-"+function)), &config); err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for key, v := range config.Environment.Variables {
-		out = append(out, fmt.Sprintf("%s=%v", key, v))
-	}
-	if len(out) < 8 {
-		t.Fatalf("%s is told %v", function, out)
-	}
-	return out
 }
 
 // CLI runs the AWS CLI on the account and returns what it printed.
