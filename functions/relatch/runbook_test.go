@@ -41,7 +41,7 @@ func TestEveryCommandOfARunbookIsOne(t *testing.T) {
 		}
 		ours, theirs := 0, 0
 		for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
-			said, err := exec.CommandContext(t.Context(), bash, "-c", shell+m[1]).CombinedOutput() //nolint:gosec // G204: a page of ours
+			said, err := exec.CommandContext(t.Context(), bash, "-c", shell+m[1]).CombinedOutput()
 			if err != nil {
 				t.Errorf("%s: %v: %s", page, err, said)
 			}
@@ -73,7 +73,7 @@ func TestEveryCommandOfARunbookIsOne(t *testing.T) {
 			turns <- struct{}{}
 			defer func() { <-turns }()
 			last := len(args) - 1
-			cmd := exec.CommandContext(t.Context(), aws, append(slices.Clone(args[:last]), "--generate-cli-skeleton", "input")...) //nolint:gosec // G204: a page of ours
+			cmd := exec.CommandContext(t.Context(), aws, append(slices.Clone(args[:last]), "--generate-cli-skeleton", "input")...)
 			cmd.Env = append(cmd.Environ(), "AWS_DEFAULT_REGION=us-east-1", "AWS_PAGER=", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%s: aws %s: %v\n%s", args[last], strings.Join(args[:last], " "), err, out)
