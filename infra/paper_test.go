@@ -268,7 +268,7 @@ func TestTheReadmeSaysWhatToDoAboutEachAlarm(t *testing.T) {
 			t.Errorf("nothing about %s", own)
 		}
 	}
-	if said := fmt.Sprintf("%d alarms at", len(s.of("AWS::CloudWatch::Alarm"))); !strings.Contains(contents(t, "../README.md"), said) {
+	if said := fmt.Sprintf("%d alarms, ", len(s.of("AWS::CloudWatch::Alarm"))); !strings.Contains(contents(t, "../README.md"), said) {
 		t.Errorf("the cost is not of %s", said)
 	}
 }
