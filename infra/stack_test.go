@@ -1,7 +1,6 @@
 package infra_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -96,30 +96,43 @@ func endsAsAnAlert(t *testing.T, a *stacktest.Account) {
 	}
 }
 
-// TestTheSameSourceGivesTheSameZip, wherever and whenever it is built.
+// TestTheSameSourceGivesTheSameZip, wherever and whenever task build builds it.
 func TestTheSameSourceGivesTheSameZip(t *testing.T) {
 	t.Parallel() // waits for programs
 	if testing.Short() {
 		t.Skip("compiles a function twice")
 	}
-	var zips [2][]byte
-	for i := range zips {
-		dir := t.TempDir()
-		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(dir, "bootstrap"), "../functions/sweep")
-		build.Env = append(build.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		file := filepath.Join(dir, "sweep.zip")
-		if out, err := exec.CommandContext(t.Context(), "go", "run", "github.com/aws/aws-lambda-go/cmd/build-lambda-zip", "-o", file, filepath.Join(dir, "bootstrap")).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		var err error
-		if zips[i], err = os.ReadFile(file); err != nil {
-			t.Fatal(err)
+	var tasks struct {
+		Tasks struct {
+			Build struct{ Cmds []struct{ Cmd string } }
 		}
 	}
-	if !bytes.Equal(zips[0], zips[1]) {
+	if err := yaml.Unmarshal([]byte(contents(t, "../Taskfile.yml")), &tasks); err != nil || len(tasks.Tasks.Build.Cmds) != 2 {
+		t.Fatalf("task build: %+v, %v", tasks, err)
+	}
+	var zips [2]string
+	for i := range zips {
+		dir := t.TempDir()
+		for _, part := range []string{"functions", "internal"} {
+			if err := os.CopyFS(filepath.Join(dir, part), os.DirFS("../"+part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, file := range []string{"go.mod", "go.sum"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(contents(t, "../"+file)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range tasks.Tasks.Build.Cmds {
+			build := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(c.Cmd, "{{.ITEM}}", "sweep"))
+			build.Dir = dir
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", c.Cmd, err, out)
+			}
+		}
+		zips[i] = contents(t, filepath.Join(dir, "dist/sweep.zip"))
+	}
+	if zips[0] != zips[1] {
 		t.Error("the zip files differ")
 	}
 }
