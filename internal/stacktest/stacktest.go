@@ -67,7 +67,7 @@ func Open(t testing.TB) *Account {
 	return a
 }
 
-// byHand does what moto does not, and nobody else makes anything of Relatch:
+// byHand does what moto does not. Nothing else that is Relatch's is made by hand:
 //   - CloudFormation on moto knows neither schedules and their groups nor function
 //     URLs: the groups are made here, the output OverrideUrl is made up in Folder,
 //     and nothing invokes the sweep but the test.
