@@ -9,6 +9,7 @@ package stacktest
 import (
 	"archive/zip"
 	"bytes"
+	"crypto/md5" //nolint:gosec // G501: as the AWS CLI does
 	"encoding/json"
 	"fmt"
 	"os"
@@ -17,8 +18,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	cfntypes "github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -52,11 +56,17 @@ func Open(t testing.TB) *Account {
 	at := "arn:aws:cognito-idp:" + mototest.Region + ":" + mototest.Account + ":userpool/"
 	pools := at + string(a.Pool) + "," + at + string(a.EmailPool)
 	a.Bucket(t, Bucket)
-	packaged := filepath.Join(Folder(t), "packaged.yaml")
-	Package(t, a.Account, packaged)
-	CLI(t, a.Account, "cloudformation", "create-stack", "--stack-name", Name, "--capabilities", "CAPABILITY_NAMED_IAM", "--template-body", "file://"+packaged,
-		"--parameters", "ParameterKey=UserPoolArns,ParameterValue='"+pools+"'", "ParameterKey=AlertEmail,ParameterValue=security@example.com",
-		"ParameterKey=TrailArn,ParameterValue=arn:aws:cloudtrail:"+mototest.Region+":"+mototest.Account+":trail/management")
+	_, err := cloudformation.NewFromConfig(a.Moto).CreateStack(t.Context(), &cloudformation.CreateStackInput{
+		StackName: new(Name), TemplateBody: new(a.packaged(t)), Capabilities: []cfntypes.Capability{cfntypes.CapabilityCapabilityNamedIam},
+		Parameters: []cfntypes.Parameter{
+			{ParameterKey: new("UserPoolArns"), ParameterValue: &pools},
+			{ParameterKey: new("AlertEmail"), ParameterValue: new("security@example.com")},
+			{ParameterKey: new("TrailArn"), ParameterValue: new("arn:aws:cloudtrail:" + mototest.Region + ":" + mototest.Account + ":trail/management")},
+		},
+	})
+	if err != nil && !mototest.Lost(err) {
+		t.Fatal(err)
+	}
 	a.FindQueues(t, wiretest.AuditQueue, wiretest.ReenableQueue, wiretest.DeadLetters, wiretest.ReenableDeadLetters, wiretest.TimerDeadLetter)
 	a.byHand(t)
 	for _, function := range functions {
@@ -65,6 +75,38 @@ func Open(t testing.TB) *Account {
 	a.ledger = a.table(t)
 	a.MakeLedger(t, wiretest.Table)
 	return a
+}
+
+// The template, once an account of this process has packaged it.
+var (
+	mu       sync.Mutex
+	template string
+)
+
+// packaged is the template as it is packaged. What an account before has found out
+// is done again without the AWS CLI: the code goes where the template looks for it.
+func (a *Account) packaged(t testing.TB) string {
+	t.Helper()
+	mu.Lock()
+	defer mu.Unlock()
+	if template != "" {
+		for _, function := range functions {
+			code := archive(t, function)
+			path := fmt.Sprintf("/%s/relatch/%x", Bucket, md5.Sum(code)) //nolint:gosec // G401: the name that the CLI gives it
+			if _, err := a.Ask(t.Context(), "s3", "PUT", path, string(code)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return template
+	}
+	file := filepath.Join(Folder(t), "packaged.yaml")
+	Package(t, a.Account, file)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template = string(text)
+	return template
 }
 
 // byHand does what moto does not. Nothing else that is Relatch's is made by hand:
@@ -183,15 +225,15 @@ func (a *Account) MakeLedger(t testing.TB, name string) {
 func Folder(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	template, err := os.ReadFile(filepath.Join(infra(t), "template.yaml"))
+	source, err := os.ReadFile(filepath.Join(infra(t), "template.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const url = "!GetAtt OverrideUrl.FunctionUrl"
-	if n := bytes.Count(template, []byte(url)); n != 1 {
+	if n := bytes.Count(source, []byte(url)); n != 1 {
 		t.Fatalf("the template has %s %d times", url, n)
 	}
-	files := map[string][]byte{"infra/template.yaml": bytes.Replace(template, []byte(url), []byte("https://override.example/"), 1)}
+	files := map[string][]byte{"infra/template.yaml": bytes.Replace(source, []byte(url), []byte("https://override.example/"), 1)}
 	for _, function := range functions {
 		files["dist/"+function+".zip"] = archive(t, function)
 	}
