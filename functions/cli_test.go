@@ -212,8 +212,8 @@ func byHand(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, block, _ := strings.Cut(string(page), "by hand:\n\n```sh\n")
-	block, _, _ = strings.Cut(block, "```")
+	_, block, _ := strings.Cut(string(page), "by hand; for SMS it is `--sms-mfa-settings`:\n\n   ```sh\n")
+	block, _, _ = strings.Cut(block, "   ```")
 	var commands []string
 	for line := range strings.Lines(block) {
 		commands = append(commands, strings.TrimPrefix(strings.TrimSpace(line), "aws "))

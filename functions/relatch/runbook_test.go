@@ -40,7 +40,7 @@ func TestEveryCommandOfARunbookIsOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		ours, theirs := 0, 0
-		for _, m := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile("(?ms)^ *```sh\n(.*?)^ *```$").FindAllStringSubmatch(string(text), -1) {
 			said, err := exec.CommandContext(t.Context(), bash, "-c", shell+m[1]).CombinedOutput()
 			if err != nil {
 				t.Errorf("%s: %v: %s", page, err, said)
