@@ -14,6 +14,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/wiretest"
 )
 
@@ -47,8 +48,8 @@ func TestTheFunctionsAreSmall(t *testing.T) {
 }
 
 func TestABatchOfTenTakesLittleMemory(t *testing.T) {
-	a := wiretest.Open(t)
-	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment()...)
+	a := stacktest.Open(t)
+	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment("audit")...)
 	var batch []sqstypes.Message
 	for i := range 10 {
 		sub := a.Add(t, wiretest.Person{

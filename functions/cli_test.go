@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -20,15 +18,16 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/mototest"
 	"github.com/stackflow/relatch/internal/queue"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/wiretest"
 )
 
 func TestTheAWSCLISeesAndEndsAnOverride(t *testing.T) {
 	aws := newCLI(t)
-	a := wiretest.Open(t)
-	aws.env = append(aws.env, a.Environment("AWS_DEFAULT_REGION="+mototest.Region)...) // version 1 does not know AWS_REGION
-	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment()...)
-	reenable := lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), a.Environment()...)
+	a := stacktest.Open(t)
+	aws.env = append(aws.env, a.Here("AWS_DEFAULT_REGION="+mototest.Region)...) // version 1 does not know AWS_REGION
+	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment("audit")...)
+	reenable := lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), a.Environment("reenable")...)
 	const maria = "maria@example.com"
 	pool, sub := a.EmailPool, a.Add(t, wiretest.Person{
 		Pool: a.EmailPool, Name: maria, Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP},
@@ -161,7 +160,7 @@ func TestTheAWSCLISeesAndEndsAnOverride(t *testing.T) {
 		})
 	})
 
-	for _, command := range readme(t) {
+	for _, command := range byHand(t) {
 		aws.does(t, strings.Fields(strings.NewReplacer("POOL", string(pool), "SUB", string(sub)).Replace(command))...)
 	}
 
@@ -171,7 +170,7 @@ func TestTheAWSCLISeesAndEndsAnOverride(t *testing.T) {
 	takes(audit, wiretest.AuditQueue)
 	takes(reenable, wiretest.ReenableQueue) // it is asked to sign the user out
 
-	t.Run("when a person has ended it as the README says", func(t *testing.T) {
+	t.Run("when a person has ended it as the runbook says", func(t *testing.T) {
 		t.Run("the user", func(t *testing.T) {
 			t.Parallel()
 			if seen := user(t); !slices.Equal(seen.UserMFASettingList, []string{"SOFTWARE_TOKEN_MFA"}) || seen.PreferredMfaSetting != "SOFTWARE_TOKEN_MFA" {
@@ -205,22 +204,22 @@ func TestTheAWSCLISeesAndEndsAnOverride(t *testing.T) {
 	})
 }
 
-// readme has the commands by which README.md has a person end an override,
-// without their first word.
-func readme(t *testing.T) []string {
+// byHand has the commands by which the runbook has a person end an override who has
+// nothing but the AWS CLI, without their first word.
+func byHand(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "README.md"))
+	page, err := os.ReadFile("../infra/runbook/required_role_without_mfa.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(text), "\n## What each alert means\n")
-	section, _, _ = strings.Cut(section, "\n## ")
+	_, block, _ := strings.Cut(string(page), "by hand; for SMS it is `--sms-mfa-settings`:\n\n   ```sh\n")
+	block, _, _ = strings.Cut(block, "   ```")
 	var commands []string
-	for _, m := range regexp.MustCompile(`(?m)^    aws (.*)$`).FindAllStringSubmatch(section, -1) {
-		commands = append(commands, m[1])
+	for line := range strings.Lines(block) {
+		commands = append(commands, strings.TrimPrefix(strings.TrimSpace(line), "aws "))
 	}
 	if len(commands) != 2 {
-		t.Fatalf("README.md has not two commands that end an override: %q", commands)
+		t.Fatalf("the page has not two commands that end an override: %q", commands)
 	}
 	return commands
 }

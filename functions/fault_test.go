@@ -28,6 +28,7 @@ import (
 	"github.com/stackflow/relatch/internal/faulttest"
 	"github.com/stackflow/relatch/internal/invoke"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/telemetry"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
@@ -40,7 +41,7 @@ import (
 // Scenarios are spoiled in internal/replay; here are the calls around the worker:
 // the check at the start, the evidence, the bookmark.
 func TestAFunctionThatFailsIsInvokedAgain(t *testing.T) {
-	a := wiretest.Open(t)
+	a := stacktest.Open(t)
 	a.SetPolicy(t, `["itsm_manager"]`) // the fewest calls
 	s := story{Account: a, wire: faulttest.New(http.DefaultTransport), sub: a.Add(t, wiretest.Person{
 		Pool: a.EmailPool, Name: "maria@example.com", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP},
@@ -72,7 +73,7 @@ func TestAFunctionThatFailsIsInvokedAgain(t *testing.T) {
 
 // story is played again and again with the same user, each time on a new ledger.
 type story struct {
-	*wiretest.Account
+	*stacktest.Account
 	wire *faulttest.Wire
 	sub  mfa.Sub
 	runs int
@@ -93,14 +94,12 @@ type ended struct {
 func (s *story) play(t *testing.T, spoiled map[int]faulttest.Kind) ended {
 	t.Helper()
 	s.runs++
-	settings, err := config.Read(s.Environment())
+	settings, err := config.Read(s.Environment("audit"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	settings.Pools, settings.Table = []mfa.PoolID{s.EmailPool}, fmt.Sprintf("relatch-%d", s.runs)
-	if _, err := s.DynamoDB.CreateTable(t.Context(), dynamo.Table(settings.Table)); err != nil {
-		t.Fatal(err)
-	}
+	s.MakeLedger(t, settings.Table)
 	s.now = time.Date(2026, 11, 23, 3, 13, 11, 0, time.UTC)
 	s.Switch(t, s.EmailPool, s.sub, false, mfa.TOTP)
 	s.wire.Spoil(spoiled)
@@ -180,7 +179,7 @@ func (s *story) untilDone(t *testing.T, invoke func(context.Context, json.RawMes
 func (s *story) config(t *testing.T) aws.Config {
 	t.Helper()
 	a, err := cloud.Load(func(name string) string {
-		for _, variable := range s.Environment() {
+		for _, variable := range s.Environment("audit") {
 			if value, ok := strings.CutPrefix(variable, name+"="); ok {
 				return value
 			}

@@ -24,6 +24,7 @@ import (
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/mototest"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/wiretest"
 )
 
@@ -89,7 +90,7 @@ func fill(t *testing.T, record string, params map[string]any) string {
 
 // talkative stands before moto and answers one operation with an error that
 // repeats what was asked.
-func talkative(t *testing.T, a *wiretest.Account) (endpoint string, fail func(operation string)) {
+func talkative(t *testing.T, a *stacktest.Account) (endpoint string, fail func(operation string)) {
 	t.Helper()
 	to, err := url.Parse(*a.Moto.BaseEndpoint)
 	if err != nil {
@@ -112,13 +113,13 @@ func talkative(t *testing.T, a *wiretest.Account) (endpoint string, fail func(op
 }
 
 func TestNothingMarkedIsToldOrKept(t *testing.T) {
-	a := wiretest.Open(t)
+	a := stacktest.Open(t)
 	endpoint, fail := talkative(t, a)
 	const guarded = "arn:aws:lambda:us-east-1:" + mototest.Account + ":function:relatch-audit"
-	env := a.Environment("AWS_ENDPOINT_URL="+endpoint, "AWS_SECRET_ACCESS_KEY="+marked, "AWS_SESSION_TOKEN="+marked, "RELATCH_GUARD="+guarded)
 	programs := map[string]*lambdatest.Function{}
 	for _, name := range all {
-		programs[name] = lambdatest.Start(t, lambdatest.Build(t, "./functions/"+name), env...)
+		programs[name] = lambdatest.Start(t, lambdatest.Build(t, "./functions/"+name),
+			a.Environment(name, "AWS_ENDPOINT_URL="+endpoint, "AWS_SECRET_ACCESS_KEY="+marked, "AWS_SESSION_TOKEN="+marked)...)
 	}
 	var told strings.Builder // what the functions answer
 	invoke := func(name string, event []byte) {
@@ -242,7 +243,7 @@ func TestNoValueOfTheEnvironmentIsPrinted(t *testing.T) {
 }
 
 // person makes a user whose name and attributes are marked.
-func person(t *testing.T, a *wiretest.Account, pool mfa.PoolID, name string) mfa.Sub {
+func person(t *testing.T, a *stacktest.Account, pool mfa.PoolID, name string) mfa.Sub {
 	t.Helper()
 	sub := a.Add(t, wiretest.Person{Pool: pool, Name: name, Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
 	_, err := a.Cognito.AdminUpdateUserAttributes(t.Context(), &cognitoidentityprovider.AdminUpdateUserAttributesInput{
@@ -257,7 +258,7 @@ func person(t *testing.T, a *wiretest.Account, pool mfa.PoolID, name string) mfa
 }
 
 // ledger is everything in the ledger's table.
-func ledger(t *testing.T, a *wiretest.Account) string {
+func ledger(t *testing.T, a *stacktest.Account) string {
 	t.Helper()
 	var all strings.Builder
 	for pages := dynamodb.NewScanPaginator(a.DynamoDB, &dynamodb.ScanInput{TableName: aws.String(wiretest.Table)}); pages.HasMorePages(); {

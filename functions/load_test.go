@@ -26,6 +26,7 @@ import (
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/mototest"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/wiretest"
 )
 
@@ -48,11 +49,11 @@ func TestEveryOneOfManyDisablesAtOnceIsActedOnOnce(t *testing.T) {
 			t.Fatalf("RELATCH_LOAD is %q, and not a number of users from 100", set)
 		}
 	}
-	a := wiretest.Open(t)
+	a := stacktest.Open(t)
 	program := lambdatest.Build(t, "./functions/audit")
 	var audits []*lambdatest.Function
 	for range processes {
-		audits = append(audits, lambdatest.Start(t, program, a.Environment(fmt.Sprintf("RELATCH_CONCURRENCY=%d", processes))...))
+		audits = append(audits, lambdatest.Start(t, program, a.Environment("audit", fmt.Sprintf("RELATCH_CONCURRENCY=%d", processes))...))
 	}
 	began := time.Now()
 	subs := employ(t, a, n)
@@ -181,7 +182,7 @@ func TestEveryOneOfManyDisablesAtOnceIsActedOnOnce(t *testing.T) {
 // Those others have their sub as the username, by which Cognito finds everybody.
 // So does moto in the pool of addresses, but there it goes through all users in
 // every call.
-func employ(t *testing.T, a *wiretest.Account, n int) []mfa.Sub {
+func employ(t *testing.T, a *stacktest.Account, n int) []mfa.Sub {
 	t.Helper()
 	const role, enrolled = "itsm_manager", 8
 	subs := make([]mfa.Sub, n)
@@ -226,7 +227,7 @@ func employ(t *testing.T, a *wiretest.Account, n int) []mfa.Sub {
 // window, into audit's queue and takes them out again. It does so bit by bit:
 // moto takes ever longer for a long queue. The bus, at which it is slow, is left
 // out here.
-func disableAll(t *testing.T, a *wiretest.Account, subs []mfa.Sub) []sqstypes.Message {
+func disableAll(t *testing.T, a *stacktest.Account, subs []mfa.Sub) []sqstypes.Message {
 	t.Helper()
 	window := time.Now().Add(-mfa.Window).Truncate(mfa.Window)
 	var deliveries []string
@@ -260,7 +261,7 @@ type loaded struct {
 
 // handle has the batches taken by all processes at once. One in twenty is given
 // to two processes at the same moment. What failed comes again after the rest.
-func (l *loaded) handle(t *testing.T, a *wiretest.Account, queued []sqstypes.Message) {
+func (l *loaded) handle(t *testing.T, a *stacktest.Account, queued []sqstypes.Message) {
 	t.Helper()
 	l.told, l.pages = map[string]bool{}, map[string]mfa.AlertKind{}
 	l.deliveries = len(queued)
@@ -318,7 +319,7 @@ func (l *loaded) handle(t *testing.T, a *wiretest.Account, queued []sqstypes.Mes
 }
 
 // hear takes what on-call got.
-func (l *loaded) hear(t *testing.T, a *wiretest.Account) {
+func (l *loaded) hear(t *testing.T, a *stacktest.Account) {
 	t.Helper()
 	for _, m := range a.Take(t, wiretest.AlertQueue) {
 		var event struct{ Detail alert.Alert }
@@ -334,7 +335,7 @@ func (l *loaded) hear(t *testing.T, a *wiretest.Account) {
 }
 
 // records are those of all entries in the ledger's table.
-func records(t *testing.T, a *wiretest.Account) []mfa.Record {
+func records(t *testing.T, a *stacktest.Account) []mfa.Record {
 	t.Helper()
 	var all []mfa.Record
 	for pages := dynamodb.NewScanPaginator(a.DynamoDB, &dynamodb.ScanInput{
@@ -359,7 +360,7 @@ func records(t *testing.T, a *wiretest.Account) []mfa.Record {
 }
 
 // schedules are the names of the timers that stand, in their order.
-func schedules(t *testing.T, a *wiretest.Account) []string {
+func schedules(t *testing.T, a *stacktest.Account) []string {
 	t.Helper()
 	var names []string
 	for pages := scheduler.NewListSchedulesPaginator(a.Scheduler, &scheduler.ListSchedulesInput{

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/mototest"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
 )
@@ -31,6 +32,7 @@ func TestEveryMessageIsHandledOrComesAgain(t *testing.T) {
 		{"what cannot be read is kept and told", unreadable},
 		{"of a poisoned batch what failed comes again", poisoned},
 		{"events come by themselves", bare},
+		{"what Relatch is made of is guarded", guards},
 		{"without a bus for alerts everything waits", withoutBus},
 		{"where it observes nothing is restored", observes},
 		{"the policy is in a table", policyInTable},
@@ -181,6 +183,17 @@ func bare(t *testing.T, s *stage) {
 	s.heard(t)
 }
 
+// The rule that watches users is disabled, which the other one sees.
+func guards(t *testing.T, s *stage) {
+	const rule = "relatch-mfa"
+	c := user{by: "ops-7"}.call("DisableRule", time.Now(), map[string]any{"name": rule})
+	s.Put(t, strings.Replace(c.record(), "cognito-idp.amazonaws.com", "events.amazonaws.com", 1))
+	s.hand(t, s.audit, wiretest.AuditQueue)
+	same(t, "what on-call hears", []mfa.Alert{{
+		Kind: mfa.GuardTampered, Severity: mfa.Critical, State: mfa.StateTriggered, Incident: "guard/arn:aws:events:us-east-1:" + mototest.Account + ":rule/" + rule,
+	}}, states(s.heard(t)))
+}
+
 func withoutBus(t *testing.T, s *stage) {
 	const name = "not-there-yet"
 	s = s.another(t, "waiting", "RELATCH_ALERT_BUS="+name)
@@ -256,7 +269,7 @@ func policyInTable(t *testing.T, s *stage) {
 func policyInParameter(t *testing.T, s *stage) {
 	const name = "/relatch/policy"
 	client := ssm.NewFromConfig(s.Moto)
-	deployed := s.another(t, "policy-in-parameter", "RELATCH_POLICY_FOR=0s", "RELATCH_POLICY_TABLE=", "RELATCH_POLICY_PARAMETER="+name)
+	deployed := s.another(t, "policy-in-parameter", "RELATCH_POLICY_FOR=0s", "RELATCH_POLICY_TABLE=", "RELATCH_POLICY_KEY=", "RELATCH_POLICY_VALUE=", "RELATCH_POLICY_PARAMETER="+name)
 	s.policyStory(t, deployed, func(document string) {
 		var err error
 		if document != "" {

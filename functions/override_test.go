@@ -28,6 +28,7 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/queue"
 	"github.com/stackflow/relatch/internal/request"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/telemetry"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
@@ -159,9 +160,9 @@ func inMemory(t *testing.T, change ...func(*invoke.Override)) desk {
 }
 
 // overTheWire is a desk with the compiled function.
-func overTheWire(t *testing.T, a *wiretest.Account) desk {
+func overTheWire(t *testing.T, a *stacktest.Account) desk {
 	t.Helper()
-	override := lambdatest.Start(t, lambdatest.Build(t, "./functions/override"), a.Environment()...)
+	override := lambdatest.Start(t, lambdatest.Build(t, "./functions/override"), a.Environment("override")...)
 	maria := a.Add(t, wiretest.Person{Pool: a.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
 	ben := a.Add(t, wiretest.Person{Pool: a.Pool, Name: "ben"})
 	deleted := a.Add(t, wiretest.Person{Pool: a.Pool, Name: "gone"})
@@ -596,7 +597,7 @@ func TestARequestHasTimeForItsAnswer(t *testing.T) {
 }
 
 func TestOverrideOverTheWire(t *testing.T) {
-	a := wiretest.Open(t)
+	a := stacktest.Open(t)
 	d := overTheWire(t, a)
 	t.Run("takes", func(t *testing.T) {
 		d := d
@@ -614,7 +615,7 @@ func TestOverrideOverTheWire(t *testing.T) {
 }
 
 // alerts takes what on-call got, by incident state and severity.
-func alerts(t *testing.T, a *wiretest.Account) map[string]alert.Alert {
+func alerts(t *testing.T, a *stacktest.Account) map[string]alert.Alert {
 	t.Helper()
 	all := map[string]alert.Alert{}
 	for _, m := range a.Take(t, wiretest.AlertQueue) {
@@ -629,7 +630,7 @@ func alerts(t *testing.T, a *wiretest.Account) map[string]alert.Alert {
 
 // story: somebody switches MFA off at three in the morning, says why in time, and
 // somebody else ends it.
-func (d desk) story(t *testing.T, a *wiretest.Account) {
+func (d desk) story(t *testing.T, a *stacktest.Account) {
 	t.Helper()
 	work := func(f *lambdatest.Function, q wiretest.Queue) {
 		t.Helper()
@@ -641,8 +642,8 @@ func (d desk) story(t *testing.T, a *wiretest.Account) {
 			t.Fatalf("%s: %s, %v\n%s", q, answer, err, f.Output())
 		}
 	}
-	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment()...)
-	reenable := lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), a.Environment()...)
+	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment("audit")...)
+	reenable := lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), a.Environment("reenable")...)
 	want := func(alerts map[string]alert.Alert, names ...string) {
 		t.Helper()
 		if diff := cmp.Diff(names, slices.Sorted(maps.Keys(alerts))); diff != "" {

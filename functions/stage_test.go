@@ -35,11 +35,10 @@ const viewer mfa.Role = "viewer"
 
 // stage is a deployment in an account: the functions, and a ledger of its own.
 type stage struct {
-	*wiretest.Account
+	*stacktest.Account
 	audit, reenable, sweep *lambdatest.Function
 	ledger                 *dynamo.Ledger
 	table                  string
-	told                   func(function string) []string // their environment
 	outputs                []*lambdatest.Function
 	names                  []string // usernames, which stand in alerts alone
 }
@@ -47,21 +46,7 @@ type stage struct {
 // perform opens an account, with groups of the optional role, and deploys into it.
 func perform(t *testing.T, env ...string) *stage {
 	t.Helper()
-	a := wiretest.Open(t)
-	return deploy(t, a, wiretest.Table, func(string) []string { return a.Environment() }, env...).withViewers(t)
-}
-
-// performOnStack is perform in an account that has what infra/template.yaml makes,
-// by which the functions are told what they are told, except that the quotas are theirs alone.
-func performOnStack(t *testing.T) *stage {
-	t.Helper()
-	a := stacktest.Open(t)
-	told := func(function string) []string { return a.Here(stacktest.Environment(t, a, function)...) }
-	return deploy(t, a, wiretest.Table, told, "RELATCH_QUOTA_SHARE=1", "RELATCH_CONCURRENCY=1").withViewers(t)
-}
-
-func (s *stage) withViewers(t *testing.T) *stage {
-	t.Helper()
+	s := deploy(t, stacktest.Open(t), wiretest.Table, env...)
 	for _, pool := range []mfa.PoolID{s.Pool, s.EmailPool} {
 		_, err := s.Cognito.CreateGroup(t.Context(), &cognitoidentityprovider.CreateGroupInput{UserPoolId: new(string(pool)), GroupName: new(string(viewer))})
 		must(t, err)
@@ -72,14 +57,13 @@ func (s *stage) withViewers(t *testing.T) *stage {
 // another deploys a second time into the account, with a ledger of its own.
 func (s *stage) another(t *testing.T, table string, env ...string) *stage {
 	t.Helper()
-	_, err := s.DynamoDB.CreateTable(t.Context(), dynamo.Table(table))
-	must(t, err)
-	return deploy(t, s.Account, table, s.told, append(env, "RELATCH_TABLE="+table)...)
+	s.MakeLedger(t, table)
+	return deploy(t, s.Account, table, append(env, "RELATCH_TABLE="+table)...)
 }
 
-func deploy(t *testing.T, a *wiretest.Account, table string, told func(string) []string, env ...string) *stage {
+func deploy(t *testing.T, a *stacktest.Account, table string, env ...string) *stage {
 	t.Helper()
-	s := &stage{Account: a, ledger: dynamo.New(a.DynamoDB, table), table: table, told: told}
+	s := &stage{Account: a, ledger: dynamo.New(a.DynamoDB, table), table: table}
 	s.audit = s.start(t, "./functions/audit", env...)
 	s.reenable = s.start(t, "./functions/reenable", env...)
 	s.sweep = s.start(t, "./functions/sweep", env...)
@@ -88,7 +72,7 @@ func deploy(t *testing.T, a *wiretest.Account, table string, told func(string) [
 
 func (s *stage) start(t *testing.T, function string, env ...string) *lambdatest.Function {
 	t.Helper()
-	f := lambdatest.Start(t, lambdatest.Build(t, function), append(s.told(path.Base(function)), env...)...)
+	f := lambdatest.Start(t, lambdatest.Build(t, function), s.Environment(path.Base(function), env...)...)
 	s.outputs = append(s.outputs, f)
 	return f
 }

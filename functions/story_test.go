@@ -40,7 +40,7 @@ type override struct {
 
 func TestADisableIsEndedAtItsDeadline(t *testing.T) {
 	t.Parallel()
-	s := performOnStack(t)
+	s := perform(t)
 	began := time.Now()
 	var all []*override
 	for _, pool := range []mfa.PoolID{s.Pool, s.EmailPool} {

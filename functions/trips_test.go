@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/invoke"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/telemetry"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
@@ -34,7 +36,8 @@ type meter struct {
 	mu    sync.Mutex
 	wire  http.RoundTripper // of the bubble; nil: nothing is measured
 	calls []string
-	lost  bool // an answer, so that the SDK has asked again
+	units map[string]float64 // of DynamoDB's capacity, by operation
+	lost  bool               // an answer, so that the SDK has asked again
 }
 
 func (m *meter) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -44,9 +47,18 @@ func (m *meter) RoundTrip(r *http.Request) (*http.Response, error) {
 	m.mu.Lock()
 	m.calls = append(m.calls, operation(r))
 	m.mu.Unlock()
+	onDynamoDB := strings.HasPrefix(r.Header.Get("X-Amz-Target"), "DynamoDB_")
+	if onDynamoDB {
+		if err := asksForUnits(r); err != nil {
+			return nil, err
+		}
+	}
 	out, err := m.wire.RoundTrip(r)
 	if err == nil {
 		err = readAll(out)
+	}
+	if err == nil && onDynamoDB {
+		err = m.count(operation(r), out)
 	}
 	if err != nil {
 		if r.Context().Err() == nil {
@@ -72,6 +84,43 @@ func operation(r *http.Request) string {
 	return r.Method + " " + strings.SplitN(r.URL.Path, "/", 3)[1]
 }
 
+// asksForUnits has DynamoDB Local, which looks at no signature, say what the call
+// has consumed.
+func asksForUnits(r *http.Request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	body = bytes.Replace(body, []byte("{"), []byte(`{"ReturnConsumedCapacity":"TOTAL",`), 1)
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return nil
+}
+
+// count adds what the call has consumed, of which there is one or a list.
+func (m *meter) count(operation string, out *http.Response) error {
+	body, err := io.ReadAll(out.Body)
+	out.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	var answer struct{ ConsumedCapacity json.RawMessage }
+	if err := json.Unmarshal(body, &answer); err != nil || answer.ConsumedCapacity == nil {
+		return err
+	}
+	raw := answer.ConsumedCapacity
+	if raw[0] != '[' {
+		raw = append(append([]byte{'['}, raw...), ']')
+	}
+	var consumed []struct{ CapacityUnits float64 }
+	err = json.Unmarshal(raw, &consumed)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range consumed {
+		m.units[operation] += c.CapacityUnits
+	}
+	return err
+}
+
 // readAll reads the answer, so that its connection has ended.
 func readAll(out *http.Response) error {
 	body, err := io.ReadAll(out.Body)
@@ -83,16 +132,17 @@ func readAll(out *http.Response) error {
 type cost struct {
 	trips int
 	calls []string
+	units map[string]float64
 }
 
 func (c cost) String() string {
-	return fmt.Sprintf("%d trips, %d calls %v", c.trips, len(c.calls), c.calls)
+	return fmt.Sprintf("%d trips, %d calls %v, units %v", c.trips, len(c.calls), c.calls, c.units)
 }
 
 // measure calls do in a bubble. What was lost on the way is no measurement.
 func (m *meter) measure(t *testing.T, do func(context.Context) error) (c cost, ok bool) {
 	t.Helper()
-	m.calls, m.lost = nil, false
+	m.calls, m.units, m.lost = nil, map[string]float64{}, false
 	synctest.Test(t, func(t *testing.T) {
 		m.wire = &http.Transport{DisableKeepAlives: true} // its connections end in the bubble
 		defer func() { m.wire = nil }()
@@ -100,7 +150,7 @@ func (m *meter) measure(t *testing.T, do func(context.Context) error) (c cost, o
 		if err := do(t.Context()); err != nil {
 			t.Error(err)
 		}
-		c = cost{int(time.Since(began) / time.Second), m.calls}
+		c = cost{int(time.Since(began) / time.Second), m.calls, m.units}
 	})
 	return c, !m.lost
 }
@@ -115,9 +165,9 @@ type process struct {
 	sweep    invoke.Sweep
 }
 
-func newProcess(t *testing.T, a *wiretest.Account) *process {
+func newProcess(t *testing.T, a *stacktest.Account) *process {
 	t.Helper()
-	env := a.Environment("RELATCH_POOL_FOR=5m", "RELATCH_POLICY_FOR=15m")
+	env := a.Environment("audit", "RELATCH_POOL_FOR=5m", "RELATCH_POLICY_FOR=15m")
 	settings, err := config.Read(env)
 	if err != nil {
 		t.Fatal(err)
@@ -164,8 +214,21 @@ func takes[A any](t *testing.T, f func(context.Context, json.RawMessage) (A, err
 	}
 }
 
+// What the ledger's table takes at most for each, in write units.
+const (
+	disableWrites = 24
+	noticeWrites  = 20
+	restoreWrites = 16
+	otherWrites   = 4
+)
+
 func TestWhatADeliveryCosts(t *testing.T) {
-	a := wiretest.Open(t)
+	text, err := os.ReadFile("../README.md")
+	must(t, err)
+	if says := fmt.Sprintf("%d write units for a disable, %d for each of two notices, %d for the restore and %d for any other delivery", disableWrites, noticeWrites, restoreWrites, otherWrites); !strings.Contains(string(text), says) {
+		t.Errorf("the README does not say: %s", says)
+	}
+	a := stacktest.Open(t)
 	p := newProcess(t, a)
 	n := 0
 	// disabled makes a user who has had MFA switched off, and its delivery.
@@ -207,15 +270,16 @@ func TestWhatADeliveryCosts(t *testing.T) {
 	var opened []mfa.Sub // by what was measured
 	for _, c := range []struct {
 		name         string
-		trips, calls int // at most; -1: not promised
+		trips, calls int     // at most; -1: not promised
+		writes       float64 // units of DynamoDB at most, of which the README's costs are made; 0: not promised
 		arrange      func(t *testing.T) (*process, func(context.Context) error)
 	}{
-		{"a relevant disable, not justified", 4, 8, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a relevant disable, not justified", 4, 8, disableWrites, func(t *testing.T) (*process, func(context.Context) error) {
 			sub, delivery := disabled(a.EmailPool)
 			opened = []mfa.Sub{sub}
 			return p, takes(t, p.audit.Invoke, delivery)
 		}},
-		{"a relevant disable, justified", 4, 8, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a relevant disable, justified", 4, 8, disableWrites, func(t *testing.T) (*process, func(context.Context) error) {
 			sub, delivery := disabled(a.EmailPool)
 			_, err := p.ledger.Justify(t.Context(), a.EmailPool, sub, mfa.Justification{
 				ID: "J-1", Reason: "Lost the phone on a journey, a new one comes tomorrow", Ticket: "INC0012345", Cause: mfa.LostDevice, Author: "arn:aws:sts::123456789012:assumed-role/SupportAdmin/ops-7", At: p.now.Add(-time.Minute),
@@ -225,16 +289,21 @@ func TestWhatADeliveryCosts(t *testing.T) {
 			}
 			return p, takes(t, p.audit.Invoke, delivery)
 		}},
-		{"a relevant disable by the user's own token", -1, -1, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a relevant disable by the user's own token", -1, -1, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			sub, delivery := disabled(a.EmailPool)
 			opened = []mfa.Sub{sub}
 			return p, takes(t, p.audit.Invoke, own(t, delivery))
 		}},
-		{"a relevant disable of a user found by ListUsers", -1, -1, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a relevant disable of a user found by ListUsers", -1, -1, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			_, delivery := disabled(a.Pool)
 			return p, takes(t, p.audit.Invoke, delivery)
 		}},
-		{"a duplicate in the same process", 1, 1, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a change of a protected user", -1, -1, otherWrites, func(t *testing.T) (*process, func(context.Context) error) {
+			sub, delivery := disabled(a.EmailPool)
+			a.Switch(t, a.EmailPool, sub, true, mfa.TOTP)
+			return p, takes(t, p.audit.Invoke, strings.Replace(delivery, "AdminSetUserMFAPreference", "AdminUpdateUserAttributes", 1))
+		}},
+		{"a duplicate in the same process", 1, 1, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			_, delivery := disabled(a.EmailPool)
 			do := takes(t, p.audit.Invoke, delivery)
 			if err := do(t.Context()); err != nil {
@@ -242,23 +311,38 @@ func TestWhatADeliveryCosts(t *testing.T) {
 			}
 			return p, do
 		}},
-		{"a duplicate in another process", 1, -1, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a duplicate in another process", 1, -1, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			_, delivery := disabled(a.EmailPool)
 			if err := takes(t, p.audit.Invoke, delivery)(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			return other, takes(t, other.audit.Invoke, delivery)
 		}},
-		{"not relevant", 0, 0, func(t *testing.T) (*process, func(context.Context) error) {
+		{"not relevant", 0, 0, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			return p, takes(t, p.audit.Invoke, strings.Replace(disable(a.EmailPool, "any", "e-irrelevant", p.now), "AdminSetUserMFAPreference", "AdminGetUser", 1))
 		}},
-		{"another pool", 0, 0, func(t *testing.T) (*process, func(context.Context) error) {
+		{"another pool", 0, 0, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			return p, takes(t, p.audit.Invoke, disable("us-east-1_OTHER", "any", "e-other", p.now))
 		}},
-		{"a failed call", 0, 0, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a failed call", 0, 0, 0, func(t *testing.T) (*process, func(context.Context) error) {
 			return p, takes(t, p.audit.Invoke, strings.Replace(disable(a.EmailPool, "any", "e-failed", p.now), `"responseElements":null`, `"responseElements":null,"errorCode":"AccessDenied"`, 1))
 		}},
-		{"a restore", -1, -1, func(t *testing.T) (*process, func(context.Context) error) {
+		{"a notice before the deadline", -1, -1, noticeWrites, func(t *testing.T) (*process, func(context.Context) error) {
+			sub, delivery := disabled(a.EmailPool)
+			if err := takes(t, p.audit.Invoke, delivery)(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			p.now = p.now.Add(23*time.Hour + time.Minute)
+			warm(p, a.EmailPool)
+			return p, func(ctx context.Context) error {
+				seen, err := p.sweep.Worker.Look(ctx, mfa.Change{Kind: mfa.Swept, Pool: a.EmailPool, Sub: sub})
+				if err == nil && seen.Verdict != mfa.Holds {
+					err = fmt.Errorf("%s %s", seen.Verdict, seen.Reason)
+				}
+				return err
+			}
+		}},
+		{"a restore", -1, -1, restoreWrites, func(t *testing.T) (*process, func(context.Context) error) {
 			sub, delivery := disabled(a.EmailPool)
 			if err := takes(t, p.audit.Invoke, delivery)(t.Context()); err != nil {
 				t.Fatal(err)
@@ -287,6 +371,9 @@ func TestWhatADeliveryCosts(t *testing.T) {
 			opened = nil
 			if c.trips >= 0 && paid.trips > c.trips || c.calls >= 0 && len(paid.calls) > c.calls {
 				t.Errorf("%s; want at most %d and %d", paid, c.trips, c.calls)
+			}
+			if n := paid.units["TransactWriteItems"] + paid.units["PutItem"] + paid.units["UpdateItem"]; c.writes > 0 && n > c.writes {
+				t.Errorf("%s; want at most %v units written", paid, c.writes)
 			}
 			if c.trips != 0 && paid.trips == 0 {
 				t.Error("nothing was measured")

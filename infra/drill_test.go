@@ -137,12 +137,12 @@ func (h *stageHands) url(t *testing.T) http.Handler {
 // records a call, that EventBridge gets it, that LookupEvents shows it, and that the
 // function URL proves who asks, the test plays; so the drill's own findings about
 // CloudTrail are what the test says, and only the real AWS answers them.
-func drills(t *testing.T, a *wiretest.Account) {
+func drills(t *testing.T, a *stacktest.Account) {
 	for _, program := range []string{"bash", "jq", "curl", "openssl", "base32"} {
 		stacktest.Tool(t, program, "the drill needs it")
 	}
 	start := func(function string) *lambdatest.Function {
-		return lambdatest.Start(t, lambdatest.Build(t, "./functions/"+function), a.Here(stacktest.Environment(t, a, function)...)...)
+		return lambdatest.Start(t, lambdatest.Build(t, "./functions/"+function), a.Environment(function)...)
 	}
 	audit, reenable := start("audit"), start("reenable")
 	hands := &stageHands{written: make(chan string, 1), override: start("override")}
@@ -152,7 +152,7 @@ func drills(t *testing.T, a *wiretest.Account) {
 
 	var said bytes.Buffer
 	drill := exec.CommandContext(t.Context(), "./drill.sh", "-p", string(a.Pool), "-g", "itsm_manager")
-	drill.Env = append(drill.Environ(), stacktest.Shell(a)...)
+	drill.Env = append(drill.Environ(), stacktest.Shell(a.Account)...)
 	drill.Env = append(drill.Env, "AWS_ENDPOINT_URL="+moto.URL, "RELATCH_OVERRIDE_URL="+desk.URL, "DRILL_SECONDS=90")
 	drill.Stdout, drill.Stderr = &said, &said
 	if err := drill.Start(); err != nil {
@@ -211,7 +211,7 @@ func drills(t *testing.T, a *wiretest.Account) {
 }
 
 // record is the last one written, with the user's sub.
-func (h *stageHands) record(t *testing.T, a *wiretest.Account, name string) string {
+func (h *stageHands) record(t *testing.T, a *stacktest.Account, name string) string {
 	t.Helper()
 	user, err := a.Cognito.AdminGetUser(t.Context(), &cognitoidentityprovider.AdminGetUserInput{UserPoolId: new(string(a.Pool)), Username: &name})
 	if err != nil {

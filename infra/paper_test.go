@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -196,10 +197,34 @@ func TestTheReadmeSaysHowFarItScales(t *testing.T) {
 	readme(t, fmt.Sprintf("The sweep looks at %.4g users a second (%s), %.0f in one run of %.0f s, and %.0f before the alarm `sweep-age`.", rate, category, rate*timeout, timeout, hour))
 }
 
-// prices of us-east-1 in dollars, as of November 2026; see the README.
-var prices = map[string]float64{
-	"alarm": 0.10, "dashboard": 3, "metric": 0.30, "key": 1, "GB of logs": 0.50, "GB-second": 0.0000133334, "million invocations": 0.20,
-	"million writes": 0.625, "million reads": 0.125, "million messages": 0.40, "million events": 1,
+// prices are those of the README's table, by what is bought.
+func prices(t *testing.T) map[string]float64 {
+	t.Helper()
+	_, table, _ := strings.Cut(contents(t, "../README.md"), "\n| bought | price | seen |\n| --- | --- | --- |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	all := map[string]float64{}
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, " | ")
+		for what := range strings.SplitSeq(strings.TrimPrefix(cells[0], "| "), ", ") {
+			price, err := strconv.ParseFloat(cells[1], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[what] = price
+		}
+	}
+	return all
+}
+
+// writes are the units of DynamoDB that the README counts, which functions/trips_test.go
+// measures: of a disable, a notice, a restore and any other delivery.
+func writes(t *testing.T) (disable, notice, restore, other float64) {
+	t.Helper()
+	_, says, _ := strings.Cut(contents(t, "../README.md"), "- ledger: ")
+	if _, err := fmt.Sscanf(says, "%f write units for a disable, %f for each of two notices, %f for the restore and %f for any other delivery", &disable, &notice, &restore, &other); err != nil {
+		t.Fatal(err)
+	}
+	return disable, notice, restore, other
 }
 
 // TestTheReadmeSaysWhatItCosts in a month of 30 days.
@@ -208,16 +233,18 @@ func TestTheReadmeSaysWhatItCosts(t *testing.T) {
 	_, _, swept := callsOf(t)
 	_, rate := slowest(swept, s.settings(t, "SweepFunction").QuotaShare)
 	sweeps := 30 * 24 * time.Hour.Seconds() / worker.SweepEvery.Seconds()
-	fixed := float64(len(s.of("AWS::CloudWatch::Alarm")))*prices["alarm"] + prices["dashboard"] + 30*prices["metric"] + float64(len(s.of("AWS::KMS::Key")))*prices["key"]
+	price := prices(t)
+	disable, notice, restore, other := writes(t)
+	fixed := float64(len(s.of("AWS::CloudWatch::Alarm")))*price["alarm"] + price["dashboard"] + 30*price["metric"] + float64(len(s.of("AWS::KMS::Key")))*price["key"]
 	const polls = 2 * 5 * 30 * 24 * 3600 / 20 // two queues, five pollers, 20 seconds each
 	for _, users := range []float64{100, 10_000, 1_000_000} {
 		holders, overrides, deliveries := users/100, users/100, 2*users
 		sweep := math.Max(2, holders/rate) // seconds
-		lambda := (sweeps*sweep+(deliveries+3*overrides)*0.2)*0.25*prices["GB-second"] + (sweeps+deliveries+3*overrides)/1e6*prices["million invocations"]
-		ledger := (deliveries+6*overrides)*4/1e6*prices["million writes"] + (sweeps*holders*2+deliveries*2)/1e6*prices["million reads"]
-		queues := (polls + 2*(deliveries+overrides)) / 1e6 * prices["million messages"]
-		logs := (deliveries + 3*overrides + sweeps) * 1.5e3 / 1e9 * prices["GB of logs"]
-		alerts := 4 * overrides / 1e6 * prices["million events"]
+		lambda := (sweeps*sweep+(deliveries+3*overrides)*0.2)*0.25*price["GB-second"] + (sweeps+deliveries+3*overrides)/1e6*price["million invocations"]
+		ledger := (deliveries*other+overrides*(disable+2*notice+restore))/1e6*price["million write units"] + (sweeps*holders*2+deliveries*2)/1e6*price["million read units"]
+		queues := (polls + 2*(deliveries+overrides)) / 1e6 * price["million messages"]
+		logs := (deliveries + 3*overrides + sweeps) * 1.5e3 / 1e9 * price["GB of logs"]
+		alerts := 4*overrides/1e6*price["million events"] + (sweeps+overrides)/1e6*price["million timers"]
 		readme(t, fmt.Sprintf("| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | **%.2f** |", grouped(users), fixed, lambda, ledger, queues, logs, alerts, fixed+lambda+ledger+queues+logs+alerts))
 	}
 }
@@ -241,7 +268,7 @@ func TestTheReadmeSaysWhatToDoAboutEachAlarm(t *testing.T) {
 			t.Errorf("nothing about %s", own)
 		}
 	}
-	if said := fmt.Sprintf("%d alarms at", len(s.of("AWS::CloudWatch::Alarm"))); !strings.Contains(contents(t, "../README.md"), said) {
+	if said := fmt.Sprintf("%d alarms, ", len(s.of("AWS::CloudWatch::Alarm"))); !strings.Contains(contents(t, "../README.md"), said) {
 		t.Errorf("the cost is not of %s", said)
 	}
 }

@@ -1,7 +1,6 @@
 package infra_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
@@ -42,9 +42,11 @@ func TestTheStack(t *testing.T) {
 	t.Run("the drill proves it", func(t *testing.T) { drills(t, a) })
 }
 
-// endsAsAnAlert: what the rules would send to the topic the test takes from the
-// alert bus to the topic itself, because moto does not.
-func endsAsAnAlert(t *testing.T, a *wiretest.Account) {
+// endsAsAnAlert: default bus, rule, queue, audit, alert bus, rule, topic, queue.
+// Two steps are the test's: it hands audit what is in its queue, as a poller of
+// Lambda does, and takes what the rule on the alert bus has sent through the
+// rule's input transformer to the topic, which moto cannot (stacktest).
+func endsAsAnAlert(t *testing.T, a *stacktest.Account) {
 	maria := a.Add(t, wiretest.Person{Pool: a.Pool, Name: "maria", Roles: []mfa.Role{"itsm_manager"}, Registered: []mfa.Factor{mfa.TOTP}, Factors: []mfa.Factor{mfa.TOTP}})
 	a.Switch(t, a.Pool, maria, false, mfa.TOTP)
 	event := record("cognito-idp", "AdminSetUserMFAPreference", map[string]any{"userPoolId": a.Pool, "softwareTokenMfaSettings": map[string]any{}})
@@ -56,7 +58,7 @@ func endsAsAnAlert(t *testing.T, a *wiretest.Account) {
 		t.Fatal("the stack's rule does not send the disable to audit's queue")
 	}
 
-	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Here(stacktest.Environment(t, a, "audit")...)...)
+	audit := lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), a.Environment("audit")...)
 	answer, err := audit.Invoke(t.Context(), wiretest.Batch(t, wiretest.AuditQueue, delivered...))
 	if err != nil || string(answer) != `{"batchItemFailures":[]}` {
 		t.Fatalf("%s, %v\n%s", answer, err, audit.Output())
@@ -66,22 +68,24 @@ func endsAsAnAlert(t *testing.T, a *wiretest.Account) {
 	if len(timers) != 1 || *timers[0].Target.Arn != wiretest.ReenableQueue.ARN() || !strings.HasSuffix(*timers[0].Target.RoleArn, ":role/relatch-us-east-1-timer") {
 		t.Errorf("timers: %+v", timers)
 	}
-	topic := "arn:aws:sns:us-east-1:" + mototest.Account + ":relatch-oncall"
+	topic := stacktest.CLI(t, a.Account, "cloudformation", "describe-stacks", "--stack-name", stacktest.Name, "--query", "Stacks[0].Outputs[?OutputKey=='TopicArn'].OutputValue", "--output", "text")
 	s := deployAs(t, name, mototest.Account, mototest.Region, parameters())
 	alerts := a.Take(t, wiretest.AlertQueue)
-	stacktest.CLI(t, a, "sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs", "--attributes", "RawMessageDelivery=true", "--notification-endpoint", wiretest.AlertQueue.ARN())
+	const told wiretest.Queue = "told"
+	a.MakeQueues(t, told)
+	stacktest.CLI(t, a.Account, "sns", "subscribe", "--topic-arn", topic, "--protocol", "sqs", "--attributes", "RawMessageDelivery=true", "--notification-endpoint", told.ARN())
 	for _, m := range alerts {
 		var event map[string]any
 		if err := json.Unmarshal([]byte(*m.Body), &event); err != nil {
 			t.Fatal(err)
 		}
 		for _, h := range s.sent(t, true, event)["topic"] {
-			stacktest.CLI(t, a, "sns", "publish", "--topic-arn", topic, "--message", h.body)
+			stacktest.CLI(t, a.Account, "sns", "publish", "--topic-arn", topic, "--message", h.body)
 		}
 	}
-	found := a.Take(t, wiretest.AlertQueue)
+	found := a.Take(t, told)
 	if len(found) == 0 {
-		t.Fatalf("no alert came to the topic; on the bus there were %d", len(alerts))
+		t.Fatalf("no alert came to the topic; the rule on the alert bus sent %d", len(alerts))
 	}
 	var said struct {
 		Title string
@@ -92,30 +96,43 @@ func endsAsAnAlert(t *testing.T, a *wiretest.Account) {
 	}
 }
 
-// TestTheSameSourceGivesTheSameZip, wherever and whenever it is built.
+// TestTheSameSourceGivesTheSameZip, wherever and whenever task build builds it.
 func TestTheSameSourceGivesTheSameZip(t *testing.T) {
 	t.Parallel() // waits for programs
 	if testing.Short() {
 		t.Skip("compiles a function twice")
 	}
-	var zips [2][]byte
-	for i := range zips {
-		dir := t.TempDir()
-		build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-tags", "lambda.norpc", "-ldflags", "-s -w", "-o", filepath.Join(dir, "bootstrap"), "../functions/sweep")
-		build.Env = append(build.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		file := filepath.Join(dir, "sweep.zip")
-		if out, err := exec.CommandContext(t.Context(), "go", "run", "github.com/aws/aws-lambda-go/cmd/build-lambda-zip", "-o", file, filepath.Join(dir, "bootstrap")).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		var err error
-		if zips[i], err = os.ReadFile(file); err != nil {
-			t.Fatal(err)
+	var tasks struct {
+		Tasks struct {
+			Build struct{ Cmds []struct{ Cmd string } }
 		}
 	}
-	if !bytes.Equal(zips[0], zips[1]) {
+	if err := yaml.Unmarshal([]byte(contents(t, "../Taskfile.yml")), &tasks); err != nil || len(tasks.Tasks.Build.Cmds) != 2 {
+		t.Fatalf("task build: %+v, %v", tasks, err)
+	}
+	var zips [2]string
+	for i := range zips {
+		dir := t.TempDir()
+		for _, part := range []string{"functions", "internal"} {
+			if err := os.CopyFS(filepath.Join(dir, part), os.DirFS("../"+part)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, file := range []string{"go.mod", "go.sum"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(contents(t, "../"+file)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range tasks.Tasks.Build.Cmds {
+			build := exec.CommandContext(t.Context(), "sh", "-c", strings.ReplaceAll(c.Cmd, "{{.ITEM}}", "sweep"))
+			build.Dir = dir
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", c.Cmd, err, out)
+			}
+		}
+		zips[i] = contents(t, filepath.Join(dir, "dist/sweep.zip"))
+	}
+	if zips[0] != zips[1] {
 		t.Error("the zip files differ")
 	}
 }
@@ -124,7 +141,7 @@ func TestTheSameSourceGivesTheSameZip(t *testing.T) {
 func TestTheSameSourceGivesTheSameTemplate(t *testing.T) {
 	t.Parallel() // waits for programs
 	stacktest.Tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2'")
-	a := wiretest.Open(t)
+	a := wiretest.Start(t)
 	dir := stacktest.Folder(t)
 	regions := []string{mototest.Region, "eu-west-1"}
 	for _, region := range regions {

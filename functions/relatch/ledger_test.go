@@ -408,7 +408,7 @@ func TestDoctorOverTheWire(t *testing.T) {
 		{
 			"a dead letter", func() { d.Send(t, wiretest.DeadLetters, "{}") }, func() { d.Take(t, wiretest.DeadLetters) },
 			seen{"queues": {f}},
-			"relatch-dead-letters has 1 messages", "aws sqs receive-message",
+			"relatch-audit-dead-letters has 1 messages", "aws sqs receive-message",
 		},
 		{
 			"a letter", func() { d.Send(t, wiretest.AuditQueue, "{}") }, func() { d.Take(t, wiretest.AuditQueue) },

@@ -49,7 +49,7 @@ type Alert struct {
 	EventTime       time.Time           `json:"event_time,omitzero"`
 	Account         string              `json:"account,omitempty"`
 	Region          string              `json:"region,omitempty"`
-	Runbook         string              `json:"runbook"`
+	Runbook         string              `json:"runbook"` // a path in the repository
 	// Text is all of it for people, as Plain lays it out.
 	Text string `json:"text"`
 }
@@ -96,6 +96,9 @@ type Actor struct {
 	SourceIdentity string        `json:"source_identity,omitempty"`
 }
 
+// runbook is the page that says what to do about alerts of the kind.
+func runbook(kind mfa.AlertKind) string { return "infra/runbook/" + string(kind) + ".md" }
+
 // userListed is how many users an alert names; the count is always whole.
 const userListed = 50
 
@@ -125,7 +128,7 @@ func (w words) alert() Alert {
 		WhatHappened: plain(w.happened()), Who: plain(w.who()), WhatHappensNext: plain(w.next()),
 		SourceIP: w.c.Source, Claims: w.c.Claims, Override: w.d.Override,
 		EventID: w.c.EventID, EventTime: w.c.At, Account: w.c.Account, Region: w.c.Region,
-		Runbook: "README.md#" + strings.ReplaceAll(string(w.a.Kind), "_", "-"),
+		Runbook: runbook(w.a.Kind),
 	}
 	switch w.a.Kind {
 	case mfa.MassDisable: // about the actor, not about the sixth user

@@ -123,19 +123,3 @@ func TestTheFirstHundredCharactersOfATitleDecide(t *testing.T) {
 		t.Error("no scenario pages")
 	}
 }
-
-// TestEveryRunbookIsInTheREADME follows the link of each alert.
-func TestEveryRunbookIsInTheREADME(t *testing.T) {
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for scenario, alerts := range sent(t) {
-		for _, a := range alerts {
-			_, anchor, _ := strings.Cut(a.Runbook, "#")
-			if !strings.Contains(string(readme), `<a id="`+anchor+`"></a>`) {
-				t.Errorf("%s: %s leads nowhere", scenario, a.Runbook)
-			}
-		}
-	}
-}

@@ -22,6 +22,6 @@ func Test(arn string, now time.Time) Alert {
 		WhatToDo:     []string{"tell " + Who(actor) + " that it has arrived, and how long it took"},
 		Actor:        &Actor{ARN: arn, Name: Who(actor), Type: actor.Type},
 		EventTime:    now.UTC().Truncate(time.Second),
-		Runbook:      "README.md#test-page",
+		Runbook:      runbook(TestPage),
 	}
 }

@@ -117,7 +117,7 @@ func (w words) ends(o *mfa.Override) string {
 }
 
 func (w words) byHand(o *mfa.Override) string {
-	return fmt.Sprintf("switch %s on by hand, as the README says", Names(o.Taken))
+	return fmt.Sprintf("switch %s on by hand, as the runbook says", Names(o.Taken))
 }
 
 // opener names who opened the override that the alert is about.

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -243,17 +244,57 @@ func TestTheFieldsHaveTheValuesThemselves(t *testing.T) {
 	}
 }
 
-// TestEveryKindHasARunbookInTheREADME: also one that no scenario raises.
-func TestEveryKindHasARunbookInTheREADME(t *testing.T) {
+// TestEveryKindHasARunbook: a page with the same parts, which the README links, and
+// to which every alert of the kind leads. No page is about anything else, but that
+// on sessions.
+func TestEveryKindHasARunbook(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	pages := []string{"infra/runbook/session.md"}
+	for _, kind := range kinds(t) {
+		file := "infra/runbook/" + kind + ".md"
+		pages = append(pages, file)
+		page, err := os.ReadFile("../../" + file)
+		if err != nil {
+			t.Error(err)
+		}
+		rest := string(page)
+		for _, part := range []string{"# `" + kind + "`\n", "\n## First five minutes\n", "\n## Attack or accident\n", "\n## How it ends\n", "\n## Write down\n"} {
+			var ok bool
+			if _, rest, ok = strings.Cut(rest, part); !ok {
+				t.Errorf("%s has no %q in its place", file, part)
+			}
+		}
+		if !strings.Contains(string(readme), "\n| [`"+kind+"`]("+file+") | ") {
+			t.Errorf("the README says nothing about %s", kind)
+		}
+	}
+	for scenario, alerts := range sent(t) {
+		for _, a := range alerts {
+			if want := "infra/runbook/" + string(a.Kind) + ".md"; a.Runbook != want {
+				t.Errorf("%s: %s leads to %s", scenario, a.Kind, a.Runbook)
+			}
+		}
+	}
+	if page := alert.Test("", night); !slices.Contains(pages, page.Runbook) {
+		t.Errorf("a test page leads to %s", page.Runbook)
+	}
+	found, err := filepath.Glob("../../infra/runbook/*")
+	if err != nil || len(found) != len(pages) {
+		t.Errorf("%d pages, not %d: %v", len(found), len(pages), err)
+	}
+}
+
+// kinds are all that an alert can be of.
+func kinds(t *testing.T) []string {
+	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../mfa/record.go", nil, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := 0
+	all := []string{string(alert.TestPage)}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, is := n.(*ast.ValueSpec)
 		if !is {
@@ -270,15 +311,13 @@ func TestEveryKindHasARunbookInTheREADME(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kinds++
-		if anchor := strings.ReplaceAll(kind, "_", "-"); !strings.Contains(string(readme), `<a id="`+anchor+`"></a>`) {
-			t.Errorf("the README says nothing about %s", kind)
-		}
+		all = append(all, kind)
 		return true
 	})
-	if kinds == 0 {
-		t.Error("no kinds found")
+	if len(all) < 10 {
+		t.Fatalf("found %v", all)
 	}
+	return all
 }
 
 func TestFactorsAreListedAsPeopleDo(t *testing.T) {

@@ -7,7 +7,6 @@
 package wiretest
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -54,11 +53,12 @@ type Queue string
 
 // The queues.
 const (
-	AuditQueue      Queue = "relatch-audit"
-	ReenableQueue   Queue = "relatch-reenable"
-	DeadLetters     Queue = "relatch-dead-letters"
-	TimerDeadLetter Queue = "relatch-timer-dead-letters"
-	AlertQueue      Queue = "on-call" // gets what comes to the alert bus
+	AuditQueue          Queue = "relatch-audit"
+	ReenableQueue       Queue = "relatch-reenable"
+	DeadLetters         Queue = "relatch-audit-dead-letters"
+	ReenableDeadLetters Queue = "relatch-reenable-dead-letters" // of the stack alone
+	TimerDeadLetter     Queue = "relatch-timer-dead-letters"
+	AlertQueue          Queue = "on-call" // gets what comes to the alert bus
 )
 
 // ARN is the queue's.
@@ -88,37 +88,23 @@ type Account struct {
 	key     string // access key, which names the database
 }
 
-// Open makes an account of the test's own. Without the servers the test is
-// skipped, or fails where RELATCH_SERVERS is "required".
+// Open makes an account of the test's own that has the resources which the
+// functions work with, made by hand; stacktest.Open has those of the stack. Without
+// the servers the test is skipped, or fails where RELATCH_SERVERS is "required".
 func Open(t testing.TB) *Account {
 	t.Helper()
-	a := start(t)
-	a.queues(t, AuditQueue, ReenableQueue, DeadLetters, TimerDeadLetter, AlertQueue)
+	a := Start(t)
+	made[*dynamodb.CreateTableOutput](t, "create the ledger's table")(a.DynamoDB.CreateTable(t.Context(), dynamo.Table(Table)))
+	a.MakeQueues(t, AuditQueue, ReenableQueue, DeadLetters, TimerDeadLetter, AlertQueue)
 	made[*eventbridge.CreateEventBusOutput](t, "create bus")(a.Events.CreateEventBus(t.Context(), &eventbridge.CreateEventBusInput{Name: new(AlertBus)}))
 	a.rule(t, "relatch", "default", `{"source":["aws.cognito-idp"],"detail-type":["AWS API Call via CloudTrail","AWS Service Event via CloudTrail"]}`, AuditQueue)
-	a.rest(t)
+	a.rule(t, "on-call", AlertBus, `{"source":["relatch"],"detail-type":["MFA Alert"]}`, AlertQueue)
+	a.MakeScheduleGroup(t, ScheduleGroup)
 	return a
 }
 
-// OpenStack makes an account whose queues, buses and rules but on-call's are those of
-// the stack "relatch" that deploy makes in it; the pools are there before. The
-// tables are Open's, since moto does not have them, and the schedule group,
-// which a stack on moto has not.
-func OpenStack(t testing.TB, deploy func(*Account)) *Account {
-	t.Helper()
-	a := start(t)
-	deploy(a)
-	for q, name := range map[Queue]string{AuditQueue: "", ReenableQueue: "", TimerDeadLetter: "", DeadLetters: "relatch-audit-dead-letters"} {
-		out := made[*sqs.GetQueueUrlOutput](t, "find queue")(a.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: new(cmp.Or(name, string(q)))}))
-		a.urls[q] = *out.QueueUrl
-	}
-	a.queues(t, AlertQueue)
-	a.rest(t)
-	return a
-}
-
-// start starts the servers and makes the tables and the pools.
-func start(t testing.TB) *Account {
+// Start makes an account that has pools and the policy, and nothing of Relatch.
+func Start(t testing.TB) *Account {
 	t.Helper()
 	a := &Account{
 		dynamo: dynamotest.Endpoint(t), key: "wire" + strings.ToLower(rand.Text()),
@@ -127,17 +113,9 @@ func start(t testing.TB) *Account {
 	a.Dynamo, a.Moto = dynamotest.Config(a.dynamo, a.key), mototest.Start(t)
 	a.Cognito, a.DynamoDB = cognitoidentityprovider.NewFromConfig(a.Moto), dynamodb.NewFromConfig(a.Dynamo)
 	a.Events, a.Scheduler, a.SQS = eventbridge.NewFromConfig(a.Moto), scheduler.NewFromConfig(a.Moto), sqs.NewFromConfig(a.Moto)
-	a.tables(t)
+	a.properties(t)
 	a.Pool, a.EmailPool = a.pool(t, "usernames"), a.pool(t, "addresses", cognitotypes.UsernameAttributeTypeEmail)
 	return a
-}
-
-// rest makes what every account has: on-call's rule, which matches everything on the
-// alert bus, and the group of timers.
-func (a *Account) rest(t testing.TB) {
-	t.Helper()
-	a.rule(t, "on-call", AlertBus, `{"source":["relatch"],"detail-type":["MFA Alert"]}`, AlertQueue)
-	made[*scheduler.CreateScheduleGroupOutput](t, "create schedule group")(a.Scheduler.CreateScheduleGroup(t.Context(), &scheduler.CreateScheduleGroupInput{Name: new(ScheduleGroup)}))
 }
 
 // made ends the test if something could not be made.
@@ -151,9 +129,9 @@ func made[T any](t testing.TB, what string) func(T, error) T {
 	}
 }
 
-func (a *Account) tables(t testing.TB) {
+// properties makes the product's table, with the policy in it.
+func (a *Account) properties(t testing.TB) {
 	t.Helper()
-	made[*dynamodb.CreateTableOutput](t, "create the ledger's table")(a.DynamoDB.CreateTable(t.Context(), dynamo.Table(Table)))
 	made[*dynamodb.CreateTableOutput](t, "create the properties' table")(a.DynamoDB.CreateTable(t.Context(), &dynamodb.CreateTableInput{
 		TableName: new(PropertyTable), BillingMode: types.BillingModePayPerRequest,
 		AttributeDefinitions: []types.AttributeDefinition{{AttributeName: new("name"), AttributeType: types.ScalarAttributeTypeS}},
@@ -172,20 +150,37 @@ func (a *Account) SetPolicy(t testing.TB, document string) {
 	}))
 }
 
-func (a *Account) queues(t testing.TB, queues ...Queue) {
+// MakeQueues makes queues.
+func (a *Account) MakeQueues(t testing.TB, queues ...Queue) {
 	t.Helper()
 	for _, q := range queues {
-		out := made[*sqs.CreateQueueOutput](t, "create queue")(a.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{
-			// Where moto's answer is lost, what was received can be received again at once.
-			QueueName: new(string(q)), Attributes: map[string]string{"VisibilityTimeout": "0"},
+		made[*sqs.CreateQueueOutput](t, "create queue")(a.SQS.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: new(string(q))}))
+	}
+	a.FindQueues(t, queues...)
+}
+
+// FindQueues finds queues that somebody else has made. Where moto's answer is lost,
+// what was received can be received again at once.
+func (a *Account) FindQueues(t testing.TB, queues ...Queue) {
+	t.Helper()
+	for _, q := range queues {
+		url := made[*sqs.GetQueueUrlOutput](t, "find queue")(a.SQS.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: new(string(q))})).QueueUrl
+		made[*sqs.SetQueueAttributesOutput](t, "set queue")(a.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+			QueueUrl: url, Attributes: map[string]string{"VisibilityTimeout": "0"},
 		}))
-		a.urls[q] = *out.QueueUrl
+		a.urls[q] = *url
 	}
 }
 
-// wholeEvent is the event as it is, which a target gets without it too; but that
+// MakeScheduleGroup makes a group of schedules.
+func (a *Account) MakeScheduleGroup(t testing.TB, name string) {
+	t.Helper()
+	made[*scheduler.CreateScheduleGroupOutput](t, "create schedule group")(a.Scheduler.CreateScheduleGroup(t.Context(), &scheduler.CreateScheduleGroupInput{Name: &name}))
+}
+
+// WholeEvent is the event as it is, which a target gets without it too; but that
 // takes moto 100 ms of its one processor for each event.
-var wholeEvent = &eventbridgetypes.InputTransformer{
+var WholeEvent = &eventbridgetypes.InputTransformer{
 	InputPathsMap: map[string]string{"id": "$.id"}, InputTemplate: new("<aws.events.event.json>"),
 }
 
@@ -194,7 +189,7 @@ func (a *Account) rule(t testing.TB, name, bus, pattern string, to Queue) {
 	t.Helper()
 	made[*eventbridge.PutRuleOutput](t, "put rule")(a.Events.PutRule(t.Context(), &eventbridge.PutRuleInput{Name: &name, EventBusName: &bus, EventPattern: &pattern}))
 	made[*eventbridge.PutTargetsOutput](t, "put target")(a.Events.PutTargets(t.Context(), &eventbridge.PutTargetsInput{
-		Rule: &name, EventBusName: &bus, Targets: []eventbridgetypes.Target{{Id: new("queue"), Arn: new(to.ARN()), InputTransformer: wholeEvent}},
+		Rule: &name, EventBusName: &bus, Targets: []eventbridgetypes.Target{{Id: new("queue"), Arn: new(to.ARN()), InputTransformer: WholeEvent}},
 	}))
 }
 
@@ -355,40 +350,38 @@ func (a *Account) prefer(t testing.TB, name string, body map[string]any) {
 
 // ask asks moto's Cognito.
 func (a *Account) ask(ctx context.Context, target, body string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, *a.Moto.BaseEndpoint, strings.NewReader(body))
+	_, err := a.Ask(ctx, "cognito-idp", http.MethodPost, "/", body, "Content-Type", "application/x-amz-json-1.1", "X-Amz-Target", target)
+	return err
+}
+
+// Ask asks moto's service in words of the test's own, such as one for which there
+// is no client here, and returns the answer. The headers are names and values in turn.
+func (a *Account) Ask(ctx context.Context, service, method, path, body string, headers ...string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, method, *a.Moto.BaseEndpoint+path, strings.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	r.Header.Set("X-Amz-Target", target)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20261123/us-east-1/cognito-idp/aws4_request, SignedHeaders=host, Signature=0")
+	for pair := range slices.Chunk(headers, 2) {
+		r.Header.Set(pair[0], pair[1])
+	}
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20261123/us-east-1/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
 	out, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer out.Body.Close()
-	if out.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(out.Body)
-		return fmt.Errorf("%s: %s: %s", target, out.Status, why)
+	answer, err := io.ReadAll(out.Body)
+	if out.StatusCode/100 != 2 {
+		return nil, fmt.Errorf("%s %s %s: %s: %s", service, method, path, out.Status, answer)
 	}
-	return nil
+	return answer, err
 }
 
 // Bucket makes an S3 bucket.
 func (a *Account) Bucket(t testing.TB, name string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, *a.Moto.BaseEndpoint+"/"+name, http.NoBody)
-	if err != nil {
+	if _, err := a.Ask(t.Context(), "s3", http.MethodPut, "/"+name, ""); err != nil {
 		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20261123/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0")
-	out, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Body.Close()
-	if out.StatusCode != http.StatusOK {
-		t.Fatalf("create bucket %s: %s", name, out.Status)
 	}
 }
 
@@ -448,8 +441,13 @@ func taken(t testing.TB, err error) bool {
 // Put puts CloudTrail's delivery on the default bus: detail is the record.
 func (a *Account) Put(t testing.TB, detail string) {
 	t.Helper()
+	var record struct{ EventSource string }
+	if err := json.Unmarshal([]byte(detail), &record); err != nil {
+		t.Fatal(err)
+	}
+	source := "aws." + strings.TrimSuffix(record.EventSource, ".amazonaws.com")
 	out := made[*eventbridge.PutEventsOutput](t, "put event")(a.Events.PutEvents(t.Context(), &eventbridge.PutEventsInput{Entries: []eventbridgetypes.PutEventsRequestEntry{{
-		Source: new("aws.cognito-idp"), DetailType: new("AWS API Call via CloudTrail"), Detail: &detail,
+		Source: &source, DetailType: new("AWS API Call via CloudTrail"), Detail: &detail,
 	}}}))
 	if out.FailedEntryCount > 0 {
 		t.Fatalf("put event: %v", out.Entries)
