@@ -105,6 +105,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		unreadable++
 		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
+	defer loader.Close()
 	scenarios, err := loader.LoadContext(ctx, paths)
 	if err != nil {
 		for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -244,8 +245,12 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 		}
 	}
 	var failed error
+	told := w.begin(s.Name, &r.Story)
+	o.Forget = s.Expect == nil
 	o.Told = func(record mfa.Record, alerts []alert.Alert) {
-		r.Story.Tell(record, alerts)
+		if told {
+			r.Story.Tell(record, alerts)
+		}
 		failed = errors.Join(failed, w.record(record))
 	}
 	var stopped error
@@ -266,6 +271,8 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 
 // writer is one of the formats.
 type writer interface {
+	// begin is before a scenario runs; it reports whether the story of it is wanted.
+	begin(name string, s *story.Story) bool
 	record(mfa.Record) error
 	scenario(*story.Report) error
 	end(took time.Duration) error
@@ -292,6 +299,8 @@ type jsonWriter struct {
 	scenarios int
 }
 
+func (w *jsonWriter) begin(string, *story.Story) bool { return false }
+
 func (w *jsonWriter) record(r mfa.Record) error { return w.Encode(r) }
 
 func (w *jsonWriter) scenario(r *story.Report) error {
@@ -315,6 +324,14 @@ type textWriter struct {
 	width         int
 	verbose, many bool
 	reports       []*story.Report
+}
+
+func (w *textWriter) begin(name string, s *story.Story) bool {
+	if len(w.reports) > 0 && !w.verbose {
+		return false
+	}
+	s.Begin(&w.paper, name, w.verbose)
+	return true
 }
 
 func (w *textWriter) record(mfa.Record) error { return nil }
