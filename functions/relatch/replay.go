@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/archive"
+	"github.com/stackflow/relatch/internal/bucket"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/story"
@@ -61,6 +63,7 @@ type replayFlags struct {
 	regions, accounts              []string
 	decodeAll                      bool
 	verbose                        bool
+	live                           live
 }
 
 func replayCommand(t terminal) *cobra.Command {
@@ -89,12 +92,17 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "leave out those of the days after this `DAY`")
 	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions (a `NAME`; several with commas)")
 	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
+	flags.StringVar(&f.live.profile, "profile", "", "the `PROFILE` of ~/.aws with which S3 is read")
+	flags.StringVar(&f.live.endpoint, "endpoint-url", "", "ask S3 at this `URL`")
 	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
 	return c
 }
 
 func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error {
+	if t.getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // archives are read without garbage; what they leave should be small
+	}
 	began := t.now()
 	loader, options, err := f.read(t, began)
 	if err != nil {
@@ -161,7 +169,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 
 // read turns the flags into what they say.
 func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.Options, error) {
-	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began), DecodeAll: f.decodeAll}
+	loader := &replay.Loader{Stdin: t.in, Progress: progress(t, began), DecodeAll: f.decodeAll, S3: f.s3}
 	options := replay.Options{Start: began.UTC().Truncate(time.Second)}
 	var errs []error
 	if f.format != "text" && f.format != "json" {
@@ -194,6 +202,18 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 		options.Policy = raw
 	}
 	return loader, options, errors.Join(errs...)
+}
+
+// s3 walks what is in S3, with the caller's credentials.
+func (f *replayFlags) s3(ctx context.Context, path string, takes func(string, bool) bool, object func(string, replay.File), broken func(string, bool, error)) error {
+	a, err := f.live.aws(ctx)
+	if err == nil {
+		err = usable(ctx, a)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return bucket.Open(a).Walk(ctx, path, takes, func(o *bucket.Object) { object(o.Name, o) }, broken)
 }
 
 // filter turns the flags about archives into what they say.

@@ -54,6 +54,12 @@ type Loader struct {
 	Account *account.File
 	// Stdin is what the path "-" stands for.
 	Stdin io.Reader
+	// S3 walks what is under an s3:// path: every object that is taken is handed
+	// over open, with its address, and for what cannot be listed (a folder) or read
+	// broken is called, both by several goroutines at once. The error is the context's,
+	// or that nothing can be asked of S3. Nil: such paths are errors.
+	S3 func(ctx context.Context, path string, takes func(address string, folder bool) bool,
+		object func(address string, f File), broken func(address string, folder bool, err error)) error
 	// Filter leaves out files of archives by their paths.
 	Filter archive.Filter
 	// Until is the Options.Until of the replay.
@@ -168,7 +174,7 @@ func hasDeliveries(path string) bool {
 }
 
 func (l *Loader) kind(path string) (pathKind, error) {
-	if path == "-" {
+	if path == "-" || inS3(path) {
 		return someFiles, nil
 	}
 	info, err := os.Stat(path)

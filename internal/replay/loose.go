@@ -114,20 +114,26 @@ func (g *gathering) put(l *Loader) {
 // list sends on the files that the paths name.
 func (l *Loader) list(ctx context.Context, paths []string, inputs chan<- input, g *gathering) error {
 	for _, path := range paths {
-		if info, err := os.Stat(path); path == "-" || err != nil || !info.IsDir() {
-			inputs <- l.local(ctx, path)
-			continue
-		}
 		some, unlisted := false, len(g.errs)
-		err := l.Filter.Walk(ctx, path, func(path string) {
-			if taken(filepath.Base(path)) {
-				some = true
-				inputs <- l.local(ctx, path)
-			}
-		}, func(dir string, err error) { g.unread(dir, Unlisted, err) })
+		var err error
+		if inS3(path) {
+			some, err = l.objects(ctx, path, inputs, g)
+		} else if info, statErr := os.Stat(path); path == "-" || statErr != nil || !info.IsDir() {
+			some = true
+			inputs <- l.local(ctx, path)
+		} else {
+			err = l.Filter.Walk(ctx, path, func(path string) {
+				if taken(filepath.Base(path)) {
+					some = true
+					inputs <- l.local(ctx, path)
+				}
+			}, func(dir string, err error) { g.unread(dir, Unlisted, err) })
+		}
 		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil:
-			return err
+			g.errs = append(g.errs, err)
 		case some || len(g.errs) > unlisted:
 		case l.Filter.Empty():
 			g.errs = append(g.errs, fmt.Errorf("%s: no deliveries in this folder: it has no .json, .jsonl or .ndjson file, plain or .gz", path))
@@ -136,6 +142,34 @@ func (l *Loader) list(ctx context.Context, paths []string, inputs chan<- input, 
 		}
 	}
 	return nil
+}
+
+func inS3(path string) bool { return strings.HasPrefix(path, "s3://") }
+
+// objects sends on what is in S3; some reports whether there was something.
+func (l *Loader) objects(ctx context.Context, path string, inputs chan<- input, g *gathering) (some bool, err error) {
+	if l.S3 == nil {
+		return false, fmt.Errorf("%s: S3 cannot be read here", path)
+	}
+	var mu sync.Mutex
+	err = l.S3(ctx, path, func(address string, folder bool) bool {
+		return address == path || (folder || taken(address[strings.LastIndexByte(address, '/')+1:])) &&
+			(!folder && l.Filter.Empty() || l.Filter.Takes(address))
+	}, func(address string, f File) {
+		mu.Lock()
+		some = true
+		mu.Unlock()
+		inputs <- input{address, func() (File, error) { return f, nil }}
+	}, func(address string, folder bool, err error) {
+		why := Unreadable
+		if folder {
+			why = Unlisted
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		g.unread(address, why, err)
+	})
+	return some, err
 }
 
 // gather reads one file. Where the scanner does not know its way, or is not to be
