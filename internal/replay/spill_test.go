@@ -214,3 +214,23 @@ func compareTexts(t *testing.T, name string, text []byte) {
 		t.Errorf("%s: %d deliveries, want %d", name, len(got), len(want))
 	}
 }
+
+func TestWhatCanBeReadOnlyOnceMayBeLong(t *testing.T) {
+	t.Parallel()
+	var text bytes.Buffer
+	for i := 0; text.Len() < atHand+1<<20; i++ {
+		record := disableOf(fmt.Sprintf("e-%d", i), nine)
+		if i > 0 {
+			record = strings.Replace(record, "cognito-idp", "s3", 1)
+		}
+		text.WriteString(record)
+		text.WriteByte('\n')
+	}
+	n := bytes.Count(text.Bytes(), []byte("\n"))
+	for name, stdin := range map[string]string{"plain": text.String(), "packed": zipped(t, text.String()+some(2*atHand))} {
+		r := replayed(t, &Loader{Stdin: strings.NewReader(stdin)}, "-")
+		if s := r.Summary; s.Acted != 1 || s.Ignored["not_relevant"] != n-1 || s.Rejected != map[string]int{"plain": 0, "packed": 1}[name] {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
