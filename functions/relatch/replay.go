@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ whose clock jumps to each delivery and each timer, and tell what it decides,
 schedules, alerts and ends.
 
 PATH is a scenario's folder (with account.json or expect.json), a folder of
-scenarios, a folder of files, a file, or - for standard input. Files are
+scenarios, a folder of files, a file, s3://BUCKET/PREFIX, or - for standard input. Files are
 EventBridge envelopes, CloudTrail log files, the output of lookup-events, rows of
 CloudTrail Lake (eventJson) or Athena, or bare records, one, a list, or one per
 line, each plain or gzip. In a folder the files .json, .jsonl and .ndjson are
@@ -37,8 +38,21 @@ out files by what the folders that CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or
 the names of its files, say of them, without opening them; the day is the one on
 which CloudTrail delivered. In files laid out as AWS writes them, records that
 cannot matter are counted without being decoded: --no-prefilter decodes them too,
-and so also tells of faults inside them. Both decide the same. Ctrl-C ends the
-reading, and tells what was read so far.
+and so also tells of faults inside them. Both decide the same. Of equal times the
+event ids decide the order; in which file a record is makes no difference. What
+matters is put into a temporary file (in TMPDIR) when it is more than a few
+thousand records. Ctrl-C ends the reading, and tells what was read so far.
+
+What is in S3 is read with your credentials as the AWS CLI has them, or those of
+--profile, and needs s3:ListBucket and s3:GetObject. --region is no Region to ask:
+S3 says where the bucket is. Folders that are left out are not listed.
+
+What is broken is named, skipped and counted, and the rest is done: a gzip file
+that is cut off or not what its checksum says (each part of one that was put
+together of several is looked at by itself), what is named .gz and is neither gzip
+nor JSON, and what may not be read or listed. Nothing vouches for what can still
+be read of a broken gzip file; gzip -dc FILE | relatch replay - uses it all the
+same. In a plain file that is cut off, the records before the cut count.
 
 Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
@@ -53,6 +67,7 @@ const replayExamples = `  relatch replay events                         every sc
   relatch replay -v events                      all of them as stories
   relatch replay AWSLogs/111122223333           log files as CloudTrail delivers them
   relatch replay --from 2026-10-01 --to 2026-10-31 --region us-east-1 AWSLogs
+  relatch replay --profile audit --from 2026-10-01 s3://my-trail-bucket/AWSLogs
   aws cloudtrail lookup-events --lookup-attributes \
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
   relatch replay --format json events | jq 'select(.verdict == "open")'`
@@ -69,7 +84,7 @@ type replayFlags struct {
 func replayCommand(t terminal) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
-		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
+		Use:                   "replay [--account FILE] [--policy FILE] [--format text|json] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [--profile PROFILE] [--endpoint-url URL] [-v] PATH…",
 		Short:                 "Run recorded deliveries through the worker",
 		Long:                  replayHelp,
 		Example:               replayExamples,
@@ -80,7 +95,14 @@ func replayCommand(t terminal) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), t, paths) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			for _, flag := range []string{"profile", "endpoint-url"} {
+				if c.Flags().Changed(flag) && !slices.ContainsFunc(paths, bucket.Is) {
+					return fmt.Errorf("--%s: AWS is asked only where a PATH begins with s3://", flag)
+				}
+			}
+			return f.run(c.Context(), t, paths)
+		},
 	}
 	flags := c.Flags()
 	flags.SortFlags = false

@@ -26,18 +26,14 @@ func inS3(t *testing.T, folder string) string {
 	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("logs")}); err != nil && !strings.Contains(err.Error(), "BucketAlreadyOwnedByYou") {
 		t.Fatal(err)
 	}
-	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+	files := os.DirFS(folder)
+	err := fs.WalkDir(files, ".", func(key string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
 			return err
 		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		key, err := filepath.Rel(folder, path)
+		raw, err := fs.ReadFile(files, key)
 		if err == nil {
-			_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("logs"), Key: aws.String(filepath.ToSlash(key)), Body: f})
+			_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("logs"), Key: &key, Body: bytes.NewReader(raw)})
 		}
 		return err
 	})

@@ -34,7 +34,7 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 		w.listed = append(w.listed, q.Get("prefix"))
 		w.mu.Unlock()
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := http.DefaultClient.Do(r) //nolint:gosec // G704: to the server that the test started
 	if err == nil && w.answers != nil {
 		w.answers(r, answer)
 	}
@@ -66,7 +66,7 @@ func walked(t *testing.T, s *S3, address string, takes func(string, bool) bool) 
 	objects, broken = map[string]string{}, map[string]string{}
 	var mu sync.Mutex
 	err := s.Walk(t.Context(), address, takes, func(o *Object) {
-		defer o.Close()
+		defer func() { _ = o.Close() }()
 		raw, err := io.ReadAll(o)
 		mu.Lock()
 		defer mu.Unlock()
@@ -148,7 +148,7 @@ func TestAnObjectIsReadAgainFromTheStart(t *testing.T) {
 	text := strings.Repeat("0123456789", piece/4)
 	s, _ := filled(t, map[string]string{"large.json": text})
 	err := s.Walk(t.Context(), "s3://logs/", all, func(o *Object) {
-		defer o.Close()
+		defer func() { _ = o.Close() }()
 		for range 2 {
 			if raw, err := io.ReadAll(o); err != nil || string(raw) != text {
 				t.Errorf("%d bytes of %d; %v", len(raw), len(text), err)

@@ -65,7 +65,7 @@ func (l *Loader) local(ctx context.Context, path string) input {
 
 // atHand is how much of what can be read only once is held in memory, in bytes;
 // the rest goes to a temporary file.
-const atHand = 8 << 20
+const atHand = 1 << 20
 
 // held is a File in memory.
 type held struct{ *bytes.Reader }
@@ -214,7 +214,7 @@ func parts(r io.Reader) (all []part) {
 		err := z.Reset(in)
 		if err == nil {
 			z.Multistream(false)
-			_, err = io.Copy(io.Discard, &z) //nolint:gosec // nothing is kept of it
+			_, err = io.Copy(io.Discard, &z)
 		}
 		if last := len(all) - 1; err == nil && last >= 0 && all[last].err == nil {
 			all[last].to = in.n

@@ -141,15 +141,13 @@ func (s *shelf) failed() error {
 	return nil
 }
 
-func (s *shelf) close() error {
+func (s *shelf) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.file == nil {
-		return nil
+	if s.file != nil {
+		_ = s.file.Close() // nobody needs what is in it
+		s.file = nil
 	}
-	err := s.file.Close()
-	s.file = nil
-	return err
 }
 
 // spill is deliveries on a shelf: each run of them is in order.
