@@ -156,18 +156,19 @@ func (l *Loader) file(ctx context.Context, path string, f File, take func(Delive
 		t.some = true
 		take(Delivery{Place: path, Err: fmt.Errorf(text, args...)})
 	}
-	whole := io.NewSectionReader(f, 0, 1<<62)
+	whole := &lasting{ctx: ctx, Reader: io.NewSectionReader(f, 0, 1<<62)}
 	switch {
 	case bytes.HasPrefix(start[:n], magic):
-		all := parts(&lasting{ctx: ctx, Reader: whole})
+		all := parts(whole)
+		if whole.err != nil {
+			return whole.err
+		}
 		it := "it"
 		if len(all) > 1 {
 			it = "this part of it"
 		}
 		for _, p := range all {
 			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
 			case p.err == nil:
 				var z *gzip.Reader
 				if z, err = gzip.NewReader(&lasting{ctx: ctx, Reader: io.NewSectionReader(f, p.from, p.to-p.from)}); err == nil {
@@ -185,7 +186,7 @@ func (l *Loader) file(ctx context.Context, path string, f File, take func(Delive
 	case strings.HasSuffix(path, ".gz") && len(begins) > 0 && begins[0] != '{' && begins[0] != '[':
 		skip(NotGzip, "this is no gzip file, nor JSON; it is skipped")
 	default:
-		if err := t.text(&lasting{ctx: ctx, Reader: whole}); err != nil {
+		if err := t.text(whole); err != nil {
 			return err
 		}
 	}

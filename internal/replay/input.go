@@ -37,7 +37,10 @@ type Delivery struct {
 // Scenario is what one replay starts from.
 type Scenario struct {
 	// Name is the folder's; empty for files that belong to no scenario.
-	Name       string
+	Name string
+	// Deliveries are in the order in which they are looked at, but for those that
+	// say when they arrive. None are here where there are too many to be held:
+	// then only Run has them, until its Loader is closed.
 	Deliveries []Delivery
 	Account    *account.File // nil: inferred from the deliveries
 	Expect     *Expect       // nil: nothing is expected

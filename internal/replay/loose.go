@@ -176,12 +176,12 @@ func (l *Loader) objects(ctx context.Context, path string, inputs chan<- input, 
 // gather reads one file. Where the scanner does not know its way, or is not to be
 // used, the file is taken apart in memory.
 func (l *Loader) gather(ctx context.Context, s *archive.Scanner, in input, g *gathering) {
-	if ctx.Err() != nil || l.shelf.failed() != nil { // which Run tells
-		return
-	}
 	f, err := in.open()
 	if err == nil {
 		defer f.Close()
+		if ctx.Err() != nil || l.shelf.failed() != nil { // which Run tells
+			return
+		}
 		var one gathering
 		if one, err = l.open(ctx, s, f, in.path); err == nil {
 			l.Progress.done(one.records)
@@ -319,17 +319,25 @@ func (g *gathering) deliveries(l *Loader) ([]Delivery, *spill) {
 	return out, nil
 }
 
-// lasting reads until the context ends.
+// lasting reads until the context ends, and remembers why it could not.
 type lasting struct {
 	ctx context.Context
 	io.Reader
+	err error
 }
 
-func (c *lasting) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
+func (l *lasting) Read(p []byte) (n int, err error) {
+	if l.err == nil {
+		l.err = l.ctx.Err()
 	}
-	return c.Reader.Read(p)
+	if l.err != nil {
+		return 0, l.err
+	}
+	n, err = l.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
 }
 
 // counter counts what is read.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/archive"
 	"github.com/stackflow/relatch/internal/trail"
 )
 
@@ -229,6 +231,37 @@ func TestWhatCanBeReadOnlyOnceMayBeLong(t *testing.T) {
 		r := replayed(t, &Loader{Stdin: strings.NewReader(stdin)}, "-")
 		if s := r.Summary; s.Acted != 1 || s.Ignored["not_relevant"] != n-1 || s.Rejected != map[string]int{"plain": 0, "packed": 1}[name] {
 			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
+
+// failing is a file whose second half cannot be read.
+type failing struct{ held }
+
+func (f failing) ReadAt(p []byte, at int64) (int, error) {
+	if at >= f.Size()/2 {
+		return 0, os.ErrPermission
+	}
+	return f.held.ReadAt(p[:min(int64(len(p)), f.Size()/2-at)], at)
+}
+
+func (f failing) Read(p []byte) (int, error) {
+	at, _ := f.Seek(0, io.SeekCurrent)
+	n, err := f.ReadAt(p, at)
+	_, _ = f.Seek(int64(n), io.SeekCurrent)
+	return n, err
+}
+
+func TestAFileThatCannotBeReadToItsEndIsNotCalledDamaged(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{"packed": zipped(t, logOf(disableOf(some(9000), nine))), "plain": logOf(disableOf(some(9000), nine))} {
+		for _, all := range []bool{false, true} {
+			var g gathering
+			l := &Loader{DecodeAll: all}
+			l.gather(t.Context(), &archive.Scanner{}, input{"f.gz", func() (File, error) { return failing{held{bytes.NewReader([]byte(text))}}, nil }}, &g)
+			if len(g.errs) != 1 || !errors.Is(g.errs[0], os.ErrPermission) || g.skipped[Unreadable] != 1 || len(g.found) > 0 {
+				t.Errorf("%s, all of it %v: %v, %v, %v", name, all, g.errs, g.skipped, g.found)
+			}
 		}
 	}
 }
