@@ -85,19 +85,9 @@ var archiveKinds = []archiveKind{
 // searches archives, on the same files. RELATCH_ARCHIVE_MB is how many MB there
 // are of them, unpacked; it defaults to 16, which says little.
 func BenchmarkArchive(b *testing.B) {
-	size := 16
-	if text := os.Getenv("RELATCH_ARCHIVE_MB"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			b.Fatal(err)
-		}
-		size = n
-	}
+	size := megabytes(b)
 	dir := b.TempDir()
-	command := filepath.Join(dir, "relatch")
-	if out, err := exec.CommandContext(b.Context(), "go", "build", "-buildvcs=false", "-o", command, ".").CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
-	}
+	command := buildCommand(b, dir)
 	shapes, from := recordShapes(b)
 	fmt.Printf("\n%d MB in each archive, %s; %s\n", size, from, machine())
 	for _, kind := range archiveKinds {
@@ -114,6 +104,118 @@ func BenchmarkArchive(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// megabytes is RELATCH_ARCHIVE_MB.
+func megabytes(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("RELATCH_ARCHIVE_MB")
+	if text == "" {
+		return 16
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// buildCommand compiles the command into the folder.
+func buildCommand(b *testing.B, dir string) string {
+	b.Helper()
+	command := filepath.Join(dir, "relatch")
+	if out, err := exec.CommandContext(b.Context(), "go", "build", "-buildvcs=false", "-o", command, ".").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	return command
+}
+
+// BenchmarkArchiveMemory runs the command on archives of three and of thirty times
+// RELATCH_ARCHIVE_MB, of which no record matters, and one in a hundred does.
+func BenchmarkArchiveMemory(b *testing.B) {
+	size := megabytes(b)
+	dir := b.TempDir()
+	command := buildCommand(b, dir)
+	fmt.Printf("\nPeak memory; %s\n", machine())
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "archive\trecords\trelevant\tcores\ttime\tpeak memory\t")
+	for _, times := range []int{3, 30} {
+		for _, inThousand := range []int{0, 10} {
+			root := filepath.Join(dir, strconv.Itoa(times*1000+inThousand))
+			made := repeatArchive(b, root, times*size<<20, inThousand)
+			for cores := 1; cores <= runtime.NumCPU(); cores *= 2 {
+				cmd := exec.CommandContext(b.Context(), command, "replay", "--format", "json", root)
+				cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(cores))
+				var out bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &out, &out
+				began := time.Now()
+				if err := cmd.Start(); err != nil {
+					b.Fatal(err)
+				}
+				memory := peak(cmd.Process.Pid)
+				if err := cmd.Wait(); err != nil || !bytes.Contains(out.Bytes(), fmt.Appendf(nil, `"events":%d,"acted":%d,`, made.records, made.relevant)) {
+					b.Fatalf("want %d records, %d of them acted on; %v\n%s", made.records, made.relevant, err, out.Bytes()[max(0, out.Len()-400):])
+				}
+				fmt.Fprintf(t, "%d MB\t%d\t%d\t%d\t%.1f s\t%d MB\t\n", made.size>>20, made.records, made.relevant, cores, time.Since(began).Seconds(), memory>>10)
+			}
+			if err := os.RemoveAll(root); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	if err := t.Flush(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// repeatArchive writes an archive of ten days in files of 4 MB quickly: what does
+// not matter is packed once and is the second member of every file. Those in a
+// thousand that matter switch the factor of one of 1000 users off.
+func repeatArchive(b *testing.B, root string, size, inThousand int) (made madeArchive) {
+	b.Helper()
+	pack := func(text []byte) []byte {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		_, err := z.Write(text)
+		if err := errors.Join(err, z.Close()); err != nil {
+			b.Fatal(err)
+		}
+		return packed.Bytes()
+	}
+	start := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	const lastID = "293ba626-3be5-4a26-ab1b-0f4c54f49959"
+	record := func(shape string, id int, at time.Time) string {
+		shape = strings.Replace(shape, "2023-07-10T11:42:36Z", at.Format(time.RFC3339), 1)
+		return strings.Replace(shape, lastID, fmt.Sprintf("%08x%s", id*0x9e3779b1%(1<<32), lastID[8:]), 1) // in no order
+	}
+	var rest bytes.Buffer
+	others := 0
+	for ; rest.Len() < 4<<20; others++ {
+		fmt.Fprintf(&rest, ",%s", record(recordOf([]string{"s3", "ec2", "iam", "kms"}[others%4], "ListThings", fmt.Sprintf(`{"n":%d}`, others*7919), "{}"), others, start.Add(time.Duration(others)*time.Minute)))
+	}
+	rest.WriteString("]}")
+	shared := pack(rest.Bytes())
+	matching := others * inThousand / 1000
+	files := max(size/rest.Len(), 1)
+	for i := range files {
+		text := []byte(`{"Records":[` + record(recordOf("s3", "ListBuckets", "{}", "{}"), 1<<31+i, start))
+		for range matching {
+			n := made.relevant
+			made.relevant++
+			const parameters = `{"userPoolId":"us-east-1_EXAMPLE12","softwareTokenMfaSettings":{"enabled":false}}`
+			at := start.Add(time.Duration(float64(n) / float64(files*matching) * float64(10*24*time.Hour)))
+			text = append(append(text, ','), record(recordOf("cognito-idp", "AdminSetUserMFAPreference", parameters, fmt.Sprintf(`{"sub":"u-%d"}`, n%1000)), n, at)...)
+		}
+		dir := filepath.Join(root, "AWSLogs", "111122223333", "CloudTrail", "us-east-1", "2026", "11", fmt.Sprintf("%02d", 1+i*10/files))
+		name := filepath.Join(dir, fmt.Sprintf("%d.json.gz", i))
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(name, append(pack(text), shared...), 0o644)); err != nil {
+			b.Fatal(err)
+		}
+		made.records += others + 1 + matching
+		made.size += rest.Len() + len(text)
+		made.files++
+	}
+	return made
 }
 
 // contender is one of those that run on the same files.

@@ -173,6 +173,29 @@ type place struct {
 // open reads the AWS configuration and finds the settings, of which those
 // needed must be there. It asks AWS for nothing else.
 func (l *live) open(ctx context.Context, t terminal, needed ...stack.Output) (*place, error) {
+	a, err := l.aws(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if a.Region == "" {
+		return nil, errors.New("no Region is given: use --region, AWS_REGION or a profile that has one")
+	}
+	if err := usable(ctx, a); err != nil {
+		return nil, err
+	}
+	given := stack.Given{Stack: l.stack, Flags: stack.Settings{}, Getenv: t.getenv}
+	for output, value := range l.given {
+		given.Flags[output] = *value
+	}
+	s, err := stack.Find(ctx, cloudformation.NewFromConfig(a), given, needed...)
+	if err != nil {
+		return nil, err
+	}
+	return &place{aws: a, settings: s, Cloud: cloud.Open(a, configured(s), t.now)}, nil
+}
+
+// aws reads the AWS configuration.
+func (l *live) aws(ctx context.Context) (aws.Config, error) {
 	// What the SDK warns of is no news to whoever reads the error.
 	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithLogger(logging.Nop{})}
 	if l.profile != "" {
@@ -188,23 +211,17 @@ func (l *live) open(ctx context.Context, t terminal, needed ...stack.Output) (*p
 	options = append(options, awsconfig.WithHTTPClient(awshttp.NewBuildableClient()))
 	a, err := awsconfig.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+		return a, fmt.Errorf("read the AWS configuration: %w", err)
 	}
-	if a.Region == "" {
-		return nil, errors.New("no Region is given: use --region, AWS_REGION or a profile that has one")
-	}
+	return a, nil
+}
+
+// usable finds out whether there are credentials.
+func usable(ctx context.Context, a aws.Config) error {
 	if _, err := a.Credentials.Retrieve(ctx); err != nil {
-		return nil, fmt.Errorf("there are no AWS credentials that can be used (aws sso login, --profile, or AWS_PROFILE): %w", err)
+		return fmt.Errorf("there are no AWS credentials that can be used (aws sso login, --profile, or AWS_PROFILE): %w", err)
 	}
-	given := stack.Given{Stack: l.stack, Flags: stack.Settings{}, Getenv: t.getenv}
-	for output, value := range l.given {
-		given.Flags[output] = *value
-	}
-	s, err := stack.Find(ctx, cloudformation.NewFromConfig(a), given, needed...)
-	if err != nil {
-		return nil, err
-	}
-	return &place{aws: a, settings: s, Cloud: cloud.Open(a, configured(s), t.now)}, nil
+	return nil
 }
 
 // configured are the settings as the functions have them. What the stack does

@@ -93,6 +93,7 @@ func side(ctx context.Context, s replay.Scenario, o replay.Options, to *diff.Sid
 		file.Policies = nil
 		s.Account = &file
 	}
+	o.Forget = true
 	o.Told = func(r mfa.Record, _ []alert.Alert) { to.Add(r) }
 	return replay.Run(ctx, s, o)
 }

@@ -60,7 +60,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"gzip": gzipFile, "repeat": repeatText, "bytes": writeBytes,
+			"gzip": gzipFile, "repeat": repeatText, "bytes": writeBytes, "spoil": spoilFile,
 		},
 	})
 }
@@ -83,6 +83,13 @@ func gzipFile(ts *testscript.TestScript, _ bool, args []string) {
 		raw = raw[:n]
 	}
 	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[1])), 0o700))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o600))
+}
+
+// spoilFile: spoil FROM TO writes a gzip file with a wrong checksum.
+func spoilFile(ts *testscript.TestScript, _ bool, args []string) {
+	raw := []byte(ts.ReadFile(args[0]))
+	raw[len(raw)-8] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), raw, 0o600))
 }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/archive"
+	"github.com/stackflow/relatch/internal/bucket"
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/story"
@@ -24,19 +27,33 @@ whose clock jumps to each delivery and each timer, and tell what it decides,
 schedules, alerts and ends.
 
 PATH is a scenario's folder (with account.json or expect.json), a folder of
-scenarios, a folder of files, a file, or - for standard input. Files are
-EventBridge envelopes, CloudTrail log files, the output of lookup-events, rows of
-CloudTrail Lake (eventJson) or Athena, or bare records, one, a list, or one per
-line, each plain or gzip. In a folder the files .json, .jsonl and .ndjson are
-taken, each also with .gz.
+scenarios, a folder of files, a file, s3://BUCKET/PREFIX, or - for standard input.
+Files are EventBridge envelopes, CloudTrail log files, the output of
+lookup-events, rows of CloudTrail Lake (eventJson) or Athena, or bare records,
+one, a list, or one per line, each plain or gzip. In a folder the files .json,
+.jsonl and .ndjson are taken, each also with .gz.
 
 Archives of any size can be read. --from, --to, --region and --account-id leave
 out files by what the folders that CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or
 the names of its files, say of them, without opening them; the day is the one on
 which CloudTrail delivered. In files laid out as AWS writes them, records that
 cannot matter are counted without being decoded: --no-prefilter decodes them too,
-and so also tells of faults inside them. Both decide the same. Ctrl-C ends the
-reading or the replay and tells what was done so far; a second one ends at once.
+and so also tells of faults inside them. Both decide the same. Of equal times the
+event ids decide the order; in which file a record is makes no difference. What
+matters is put into a temporary file (in TMPDIR) when it is more than a few
+thousand records. Ctrl-C ends the reading or the replay and tells what was done so
+far; a second one ends at once.
+
+What is in S3 is read with your credentials as the AWS CLI has them, or those of
+--profile, and needs s3:ListBucket and s3:GetObject. --region is no Region to ask:
+S3 says where the bucket is. Folders that are left out are not listed.
+
+What is broken is named, skipped and counted, and the rest is done: a gzip file
+that is cut off or not what its checksum says (each part of one that was put
+together of several is looked at by itself), what is named .gz and is neither gzip
+nor JSON, and what may not be read or listed. Nothing vouches for what can still
+be read of a broken gzip file; gzip -dc FILE | relatch replay - uses it all the
+same. In a plain file that is cut off, the records before the cut count.
 
 Without an account file the users are inferred from the events, and every pool
 is ours. Inferred users have only the roles that the events give them, so most
@@ -70,6 +87,7 @@ const replayExamples = `  relatch replay events                         every sc
   relatch replay -v events                      all of them as stories
   relatch replay AWSLogs/111122223333           log files as CloudTrail delivers them
   relatch replay --from 2026-10-01 --to 2026-10-31 --region us-east-1 AWSLogs
+  relatch replay --profile audit --from 2026-10-01 s3://my-trail-bucket/AWSLogs
   aws cloudtrail lookup-events --lookup-attributes \
     AttributeKey=EventSource,AttributeValue=cognito-idp.amazonaws.com | relatch replay -
   relatch replay --policy policy.json --compare shorter.json AWSLogs
@@ -85,12 +103,13 @@ type replayFlags struct {
 	regions, accounts              []string
 	decodeAll                      bool
 	verbose                        bool
+	live                           live
 }
 
 func replayCommand(t terminal) *cobra.Command {
 	var f replayFlags
 	c := &cobra.Command{
-		Use:                   "replay [--account FILE] [--policy FILE] [--compare FILE] [--format text|json] [--html FILE] [--until TIME] [--from DAY] [--to DAY] [--region NAME] [--account-id ID] [-v] PATH…",
+		Use:                   "replay [--account FILE] [--policy FILE [--compare FILE]] [--format text|json] [--html FILE] [--until TIME] [-v] PATH…",
 		Short:                 "Run recorded deliveries through the worker",
 		Long:                  replayHelp,
 		Example:               replayExamples,
@@ -101,7 +120,14 @@ func replayCommand(t terminal) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, paths []string) error { return f.run(c.Context(), t, paths) },
+		RunE: func(c *cobra.Command, paths []string) error {
+			for _, flag := range []string{"profile", "endpoint-url"} {
+				if c.Flags().Changed(flag) && !slices.ContainsFunc(paths, bucket.Is) {
+					return fmt.Errorf("--%s: AWS is asked only where a PATH begins with s3://", flag)
+				}
+			}
+			return f.run(c.Context(), t, paths)
+		},
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
@@ -113,6 +139,8 @@ func replayCommand(t terminal) *cobra.Command {
 	flags.StringVar(&f.to, "to", "", "leave out those of the days after this `DAY`")
 	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions (a `NAME`; several with commas)")
 	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
+	flags.StringVar(&f.live.profile, "profile", "", "the `PROFILE` of ~/.aws with which S3 is read")
+	flags.StringVar(&f.live.endpoint, "endpoint-url", "", "ask S3 at this `URL`")
 	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
 	flags.StringVar(&f.compare, "compare", "", "tell only what the policy record in this `FILE` would change")
@@ -121,6 +149,9 @@ func replayCommand(t terminal) *cobra.Command {
 }
 
 func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error {
+	if t.getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // archives are read without garbage; what they leave should be small
+	}
 	began := t.now()
 	loader, options, err := f.read(t, began)
 	if err != nil {
@@ -131,6 +162,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 		unreadable++
 		fmt.Fprintf(t.err, "relatch replay: %s\n", story.Clean(text))
 	}
+	defer loader.Close()
 	stop := t.reads(loader, paths)
 	scenarios, err := loader.LoadContext(ctx, paths)
 	stop()
@@ -189,7 +221,7 @@ func (f *replayFlags) run(ctx context.Context, t terminal, paths []string) error
 
 // read turns the flags into what they say.
 func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.Options, error) {
-	loader := &replay.Loader{Stdin: t.in, DecodeAll: f.decodeAll}
+	loader := &replay.Loader{Stdin: t.in, DecodeAll: f.decodeAll, S3: f.s3}
 	options := replay.Options{Start: began.UTC().Truncate(time.Second)}
 	var errs []error
 	if f.format != "text" && f.format != "json" {
@@ -232,6 +264,18 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 	return loader, options, errors.Join(errs...)
 }
 
+// s3 walks what is in S3, with the caller's credentials.
+func (f *replayFlags) s3(ctx context.Context, path string, takes func(string, bool) bool, object func(string, replay.File), broken func(string, bool, error)) error {
+	a, err := f.live.aws(ctx)
+	if err == nil {
+		err = usable(ctx, a)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return bucket.Open(a).Walk(ctx, path, takes, func(o *bucket.Object) { object(o.Name, o) }, broken)
+}
+
 // filter turns the flags about archives into what they say.
 func (f *replayFlags) filter(to *archive.Filter) error {
 	var errs []error
@@ -267,9 +311,15 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 		}
 	}
 	var failed error
+	told := w.begin(s.Name, &r.Story)
+	o.Forget = s.Expect == nil
 	o.Told = func(record mfa.Record, alerts []alert.Alert) {
-		r.Story.Tell(record, alerts)
-		r.Period.Tell(record, alerts, r.Story.Names)
+		if told {
+			r.Story.Tell(record, alerts)
+		}
+		if s.Name == "" {
+			r.Period.Tell(record, alerts, r.Story.Names)
+		}
 		failed = errors.Join(failed, w.record(record))
 	}
 	var stopped error
@@ -290,6 +340,8 @@ func tell(ctx context.Context, s replay.Scenario, o replay.Options, w writer) (*
 
 // writer is one of the formats.
 type writer interface {
+	// begin is before a scenario runs; it reports whether the story of it is wanted.
+	begin(name string, s *story.Story) bool
 	record(mfa.Record) error
 	scenario(*story.Report) error
 	end(took time.Duration) error
@@ -316,6 +368,8 @@ type jsonWriter struct {
 	scenarios int
 }
 
+func (w *jsonWriter) begin(string, *story.Story) bool { return false }
+
 func (w *jsonWriter) record(r mfa.Record) error { return w.Encode(r) }
 
 func (w *jsonWriter) scenario(r *story.Report) error {
@@ -339,6 +393,14 @@ type textWriter struct {
 	width         int
 	verbose, many bool
 	reports       []*story.Report
+}
+
+func (w *textWriter) begin(name string, s *story.Story) bool {
+	if len(w.reports) > 0 && !w.verbose {
+		return false
+	}
+	s.Begin(&w.paper, name, w.verbose)
+	return true
 }
 
 func (w *textWriter) record(mfa.Record) error { return nil }

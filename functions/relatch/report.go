@@ -48,7 +48,8 @@ open}, justified, required, repeated, overdue, longest, longest_seconds, latest,
 latest_seconds} and overrides [id, user {pool_id, sub}, username, roles, required,
 factors, actor, actor_type, source_ip, opened_at, deadline, closed_at, ended, brief,
 seconds, late_seconds, repeated, justified, failed_rules, why, justification_id,
-justification {id, reason, ticket, cause, author, approver, at, ticket_of}].
+justification {id, reason, ticket, cause, author, approver, approved_at, at,
+ticket_of}].
 
 Exit status:
   0  the report is written; if there was no record to read, standard error says so

@@ -33,11 +33,11 @@ age_seconds, too_old}, policy {revision, required_roles, doubt}, pools [id, post
 lacks], overrides [id, pool_id, sub, username, roles, required, factors, actor,
 actor_type, opened_at, deadline, seconds_left, overdue, unrestorable, then, severity,
 justified, failed_rules, why, justification {id, reason, ticket, cause, author,
-approver, at, ticket_of}, justify_until, unfinished_since, notes], incidents [key,
-kind, severity, since, changed_at, pool_id, sub, username, actor, what, person],
-users [pool_id, sub, username, noted_at, unfinished_since, sign_out_owed], asked
-{pool_id, sub, username, roles, enabled, factors} and unnamed (why users could not be
-named).
+approver, approved_at, at, ticket_of}, justify_until, unfinished_since, notes],
+incidents [key, kind, severity, since, changed_at, pool_id, sub, username, actor,
+what, person], users [pool_id, sub, username, noted_at, unfinished_since,
+sign_out_owed], asked {pool_id, sub, username, roles, enabled, factors} and unnamed
+(why users could not be named).
 
 Exit status:
   0  all is well, even if overrides are open

@@ -301,7 +301,7 @@ func TestWhoHasNoAdequateFactorAtTheStartIsOfThePosture(t *testing.T) {
 }
 
 func TestAnAccountIsInferredFromItsCalls(t *testing.T) {
-	f := Infer([]mfa.Change{
+	f := Infer(slices.Values([]mfa.Change{
 		{Kind: mfa.FactorsChanged, Pool: pool1, Sub: "maria", Off: sms, Failed: "AccessDenied"},
 		{Kind: mfa.FactorsChanged, Pool: pool1, Sub: "maria", On: totp},
 		{Kind: mfa.FactorsChanged, Pool: pool1, Sub: "maria", Off: both},
@@ -313,7 +313,7 @@ func TestAnAccountIsInferredFromItsCalls(t *testing.T) {
 		{Kind: mfa.FactorsChanged, Sub: "self", Off: sms},
 		{Kind: mfa.PoolChanged, Pool: workertest.OtherPool, Sets: &mfa.PoolSettings{Mode: mfa.ModeOff}},
 		{Kind: mfa.NotRelevant, Pool: "us-east-1_NOTHING"},
-	})
+	}))
 	var pools []mfa.PoolID
 	for _, p := range f.Pools {
 		pools = append(pools, p.ID)

@@ -3,6 +3,7 @@ package account
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -230,11 +231,12 @@ func (f *File) House() mfa.House {
 	return h
 }
 
-// Infer makes up an account from recorded calls, in the order of their time:
+// Infer makes up an account from recorded calls, in the order of their time, which
+// it goes through twice:
 // every pool that they name is ours; before his first disable a user is
 // protected by the factors that it switches off, else by TOTP; roles are those
 // of the group events.
-func Infer(calls []mfa.Change) File {
+func Infer(calls iter.Seq[mfa.Change]) File {
 	f := File{}
 	pools, users := map[mfa.PoolID]bool{}, map[string]int{}
 	addPool := func(id mfa.PoolID) {
@@ -244,7 +246,7 @@ func Infer(calls []mfa.Change) File {
 		}
 	}
 	home := map[mfa.Sub]mfa.PoolID{} // where else a sub is seen, for calls without a pool
-	for _, c := range calls {
+	for c := range calls {
 		if c.Pool != "" && (c.NamesUser() || c.Kind == mfa.PoolChanged || c.Kind == mfa.RoleChanged) {
 			addPool(c.Pool)
 			if c.Sub != "" {
@@ -253,7 +255,7 @@ func Infer(calls []mfa.Change) File {
 		}
 	}
 	protected, joined := map[int]bool{}, map[string]bool{}
-	for _, c := range calls {
+	for c := range calls {
 		if !c.NamesUser() || c.Sub == "" || c.Failed != "" {
 			continue
 		}

@@ -16,6 +16,9 @@ import (
 
 // Ledger is a ledger in memory.
 type Ledger struct {
+	// Forget keeps no entries of journals, only where they stand.
+	Forget bool
+
 	journals       map[string]*journal
 	justifications map[string][]mfa.Justification
 	approvals      map[string]mfa.Approval // by journal and ID
@@ -71,7 +74,7 @@ func (l *Ledger) Append(_ context.Context, s worker.Step) error {
 	if s.Key != "" {
 		j.keys[s.Key] = true
 	}
-	if s.Entry != nil {
+	if s.Entry != nil && !l.Forget {
 		j.entries = append(j.entries, *s.Entry)
 	}
 	l.list(&j.standing)

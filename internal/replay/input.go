@@ -2,7 +2,6 @@ package replay
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -38,10 +37,17 @@ type Delivery struct {
 // Scenario is what one replay starts from.
 type Scenario struct {
 	// Name is the folder's; empty for files that belong to no scenario.
-	Name       string
+	Name string
+	// Deliveries are in the order in which they are looked at, but for those that
+	// say when they arrive. None are here where there are too many to be held:
+	// then only Run has them, until its Loader is closed.
 	Deliveries []Delivery
 	Account    *account.File // nil: inferred from the deliveries
 	Expect     *Expect       // nil: nothing is expected
+	// Skipped is how many files and folders were not read, and why.
+	Skipped map[Skip]int
+
+	spilled *spill // the deliveries instead, where there are too many to be held
 }
 
 // Loader reads scenarios. Its zero value reads them as they are.
@@ -50,6 +56,12 @@ type Loader struct {
 	Account *account.File
 	// Stdin is what the path "-" stands for.
 	Stdin io.Reader
+	// S3 walks what is under an s3:// path: every object that is taken is handed
+	// over open, with its address, and for what cannot be listed (a folder) or read
+	// broken is called, both by several goroutines at once. The error is the context's,
+	// or that nothing can be asked of S3. Nil: such paths are errors.
+	S3 func(ctx context.Context, path string, takes func(address string, folder bool) bool,
+		object func(address string, f File), broken func(address string, folder bool, err error)) error
 	// Filter leaves out files of archives by their paths.
 	Filter archive.Filter
 	// Until is the Options.Until of the replay.
@@ -59,7 +71,14 @@ type Loader struct {
 	DecodeAll bool
 	// Progress counts what is read, if not nil.
 	Progress *Progress
+
+	shelf shelf
+	hold  int // how many deliveries each reader holds; 0: so many that memory stays small
 }
+
+// Close lets go of the temporary file in which deliveries of its scenarios may
+// lie; they cannot be run any more.
+func (l *Loader) Close() { l.shelf.close() }
 
 // Load reads what the paths name: a scenario's folder, a folder of scenarios, a
 // folder of files, a file, or "-". Files that belong to no scenario make one
@@ -85,7 +104,7 @@ func (l *Loader) LoadContext(ctx context.Context, paths []string) ([]Scenario, e
 		case err != nil:
 			errs = append(errs, err)
 		case kind == aScenario:
-			s, err := l.scenario(path)
+			s, err := l.scenario(ctx, path)
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -102,7 +121,7 @@ func (l *Loader) LoadContext(ctx context.Context, paths []string) ([]Scenario, e
 					}
 					continue
 				}
-				s, err := l.scenario(name)
+				s, err := l.scenario(ctx, name)
 				if err != nil {
 					errs = append(errs, err)
 					continue
@@ -114,8 +133,8 @@ func (l *Loader) LoadContext(ctx context.Context, paths []string) ([]Scenario, e
 		}
 	}
 	if len(loose) > 0 {
-		deliveries, err := l.loose(ctx, loose)
-		all = append(all, Scenario{Deliveries: deliveries, Account: l.Account})
+		s, err := l.loose(ctx, loose)
+		all = append(all, s)
 		errs = append(errs, err)
 	}
 	return all, errors.Join(errs...)
@@ -144,7 +163,7 @@ func hasDeliveries(path string) bool {
 	found := false
 	// What cannot be listed is told by whoever reads it.
 	_ = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && taken(e.Name()) {
+		if err != nil || !e.IsDir() && taken(e.Name()) {
 			found = true
 			return fs.SkipAll
 		}
@@ -154,7 +173,7 @@ func hasDeliveries(path string) bool {
 }
 
 func (l *Loader) kind(path string) (pathKind, error) {
-	if path == "-" {
+	if path == "-" || inS3(path) {
 		return someFiles, nil
 	}
 	info, err := os.Stat(path)
@@ -172,7 +191,7 @@ func (l *Loader) kind(path string) (pathKind, error) {
 	}
 	dir, err := os.Open(path)
 	if err != nil {
-		return 0, fmt.Errorf("%s: cannot be listed: %w", path, err)
+		return someFiles, nil // whoever lists them tells
 	}
 	defer dir.Close()
 	for {
@@ -201,7 +220,7 @@ func taken(name string) bool {
 	return slices.Contains([]string{".json", ".jsonl", ".ndjson"}, filepath.Ext(name)) && name != "account.json" && name != "expect.json"
 }
 
-func (l *Loader) scenario(dir string) (Scenario, error) {
+func (l *Loader) scenario(ctx context.Context, dir string) (Scenario, error) {
 	s := Scenario{Name: filepath.Base(filepath.Clean(dir)), Account: l.Account}
 	if abs, err := filepath.Abs(dir); err == nil {
 		s.Name = filepath.Base(abs)
@@ -233,14 +252,33 @@ func (l *Loader) scenario(dir string) (Scenario, error) {
 		if e.IsDir() || !taken(e.Name()) {
 			continue
 		}
-		some, err := l.file(filepath.Join(dir, e.Name()))
-		if err != nil {
+		if err := l.recorded(ctx, filepath.Join(dir, e.Name()), &s); err != nil {
 			return s, err
 		}
-		l.Progress.done(len(some))
-		s.Deliveries = append(s.Deliveries, some...)
 	}
 	return s, nil
+}
+
+// recorded reads a file of a scenario.
+func (l *Loader) recorded(ctx context.Context, path string, s *Scenario) error {
+	f, err := l.local(ctx, path).open()
+	if err != nil {
+		return fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	defer f.Close()
+	before := len(s.Deliveries)
+	err = l.file(ctx, path, f, func(d Delivery) { s.Deliveries = append(s.Deliveries, d) }, func(why Skip) {
+		if s.Skipped == nil {
+			s.Skipped = map[Skip]int{}
+		}
+		s.Skipped[why]++
+	})
+	if err != nil {
+		return fmt.Errorf("%s: cannot be read: %w", path, err)
+	}
+	l.Progress.whole(f)
+	l.Progress.done(len(s.Deliveries) - before)
+	return nil
 }
 
 // ReadAccount reads an account.json.
@@ -282,69 +320,6 @@ func inFile(path string, err error) error {
 		all = append(all, inFile(path, err))
 	}
 	return errors.Join(all...)
-}
-
-// file reads the deliveries of one file.
-func (l *Loader) file(path string) ([]Delivery, error) {
-	var raw []byte
-	var err error
-	if path == "-" {
-		path = "standard input"
-		raw, err = io.ReadAll(l.Stdin)
-	} else {
-		raw, err = os.ReadFile(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be read: %w", path, err)
-	}
-	l.Progress.read(int64(len(raw)))
-	broken := error(nil)
-	if bytes.HasPrefix(raw, []byte{0x1f, 0x8b}) {
-		raw, broken = gunzip(raw)
-	}
-	if broken == nil {
-		return deliveries(path, raw), nil
-	}
-	var all []Delivery
-	if len(raw) > 0 {
-		all = deliveries(path, raw)
-	}
-	// What was cut off shows in the JSON as well: one defect, one delivery.
-	if n := len(all); n > 0 && !errors.Is(broken, gzip.ErrChecksum) && (errors.Is(all[n-1].Err, trail.ErrCutOff) || errors.Is(all[n-1].Err, trail.ErrEmpty)) {
-		all = all[:n-1]
-	}
-	return append(all, Delivery{Place: path, Err: fmt.Errorf("%w; what could be read before is used", broken)}), nil
-}
-
-// gunzip returns what could be read, and an error that says why if that is not all.
-// maxUnpacked is how large a file may be, unpacked, in bytes. Those that CloudTrail
-// writes have some megabytes.
-const maxUnpacked = 1 << 30
-
-func gunzip(raw []byte) ([]byte, error) {
-	var out bytes.Buffer
-	z, err := gzip.NewReader(bytes.NewReader(raw))
-	if err == nil {
-		_, err = out.ReadFrom(io.LimitReader(z, maxUnpacked+1))
-	}
-	switch {
-	case err == nil && out.Len() > maxUnpacked:
-		return nil, fmt.Errorf("the gzip file unpacks to more than %d MB, which is more than is held in memory", maxUnpacked>>20)
-	case err == nil:
-		return out.Bytes(), nil
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return out.Bytes(), fmt.Errorf("the gzip file is cut off: %w", err)
-	default:
-		return out.Bytes(), fmt.Errorf("the gzip file is damaged: %w", err)
-	}
-}
-
-func deliveries(path string, raw []byte) []Delivery {
-	var all []Delivery
-	for u := range trail.Split(raw) {
-		all = append(all, unit(path, u)...)
-	}
-	return all
 }
 
 func unit(path string, u trail.Unit) []Delivery {

@@ -262,31 +262,28 @@ func TestWhatIsInAFileIsReadOrToldWithFilePlaceAndProblem(t *testing.T) {
 	t.Parallel()
 	good, other := disableOf("good", nine), disableOf("other", ten)
 	log := zipped(t, logOf(good, disableOf(some(4000), ten)))
-	wrong := []byte(zipped(t, logOf(good, other)))
-	wrong[len(wrong)-5] ^= 1 // in the length behind the checksum
-	wrong[len(wrong)-8] ^= 1
-	unreadable := []byte(zipped(t, logOf(good, `{"eventID":"bad"}`)))
-	unreadable[len(unreadable)-8] ^= 1
+	wrong := zipped(t, logOf(good, other))
+	wrong = wrong[:len(wrong)-8] + "nope" + wrong[len(wrong)-4:]
 	for name, test := range map[string]struct {
 		text string
 		want []string // each after "f.json: "
 	}{
-		"gzip cut off": {log[:len(log)/2], []string{"Records[0]: good", "error the gzip file is cut off: unexpected EOF; what could be read before is used"}},
-		"gzip cut off behind the text": {
-			zipped(t, logOf(good))[:len(zipped(t, logOf(good)))-3], []string{"Records[0]: good", "error the gzip file is cut off: unexpected EOF; what could be read before is used"},
+		"gzip cut off":                 {log[:len(log)/2], []string{"error the gzip file is cut off: unexpected EOF; it is skipped"}},
+		"gzip cut off behind the text": {zipped(t, logOf(good))[:len(zipped(t, logOf(good)))-3], []string{"error the gzip file is cut off: unexpected EOF; it is skipped"}},
+		"gzip cut off in its header":   {log[:7], []string{"error the gzip file is cut off: unexpected EOF; it is skipped"}},
+		"gzip with a wrong checksum":   {wrong, []string{"error the gzip file is damaged: gzip: invalid checksum; it is skipped"}},
+		"gzip with a wrong member between good ones": {
+			zipped(t, good+"\n") + wrong + zipped(t, other) + zipped(t, "\n"+good),
+			[]string{"line 1: good", "error the gzip file is damaged: gzip: invalid checksum; this part of it is skipped", "line 2: other", "line 3: good"},
 		},
-		"gzip cut off in its header": {log[:7], []string{"error the gzip file is cut off: unexpected EOF; what could be read before is used"}},
-		"gzip with a wrong checksum": {
-			string(wrong), []string{"Records[0]: good", "Records[1]: other", "error the gzip file is damaged: gzip: invalid checksum; what could be read before is used"},
-		},
-		"gzip with a wrong checksum behind a record that is unreadable as well": {
-			string(unreadable),
-			[]string{"Records[0]: good", "Records[1]: error event bad: eventName is missing, so this is no CloudTrail record, nor an envelope around one", "error the gzip file is damaged: gzip: invalid checksum; what could be read before is used"},
+		"gzip cut off in its second member": {
+			zipped(t, good) + log[:len(log)/2], []string{"line 1: good", "error the gzip file is cut off: unexpected EOF; this part of it is skipped"},
 		},
 		"gzip with garbage behind it": {
-			zipped(t, good) + "garbage behind it", []string{"line 1: good", "error the gzip file is damaged: gzip: invalid header; what could be read before is used"},
+			zipped(t, good) + "garbage behind it", []string{"line 1: good", "error the gzip file is damaged: gzip: invalid header; this part of it is skipped"},
 		},
-		"gzip in name only": {"\x1f\x8b", []string{"error the gzip file is cut off: unexpected EOF; what could be read before is used"}},
+		"gzip of nothing":   {zipped(t, ""), []string{"error the input is empty"}},
+		"gzip in name only": {"\x1f\x8b", []string{"error the gzip file is cut off: unexpected EOF; it is skipped"}},
 
 		"nothing":           {"", []string{"error the input is empty"}},
 		"not JSON":          {"<html>\n", []string{"line 1: error what begins here is no JSON"}},
@@ -418,7 +415,7 @@ func TestAFileThatDescribesAScenarioIsReadOrRefusedByFileAndField(t *testing.T) 
 	}
 }
 
-func TestLooseFilesAreOrderedByEventTimeAndWhatHasNoneStaysBehindItsNeighbour(t *testing.T) {
+func TestLooseFilesAreOrderedByEventTimeAndWhatHasNoneComesAfterTheSecondOfItsNeighbour(t *testing.T) {
 	t.Parallel()
 	dir := tree(t, map[string]string{
 		"1.json": disableOf("ten", ten) + "\n{\n" + disableOf("eight", eight), "2.json": disableOf("nine", nine) + "\n7\n" + disableOf("nine too", nine),
@@ -430,8 +427,8 @@ func TestLooseFilesAreOrderedByEventTimeAndWhatHasNoneStaysBehindItsNeighbour(t 
 	want := `scenario ""
 1.json: line 3: eight
 2.json: line 1: nine
-2.json: line 2: error not a CloudTrail record: want a JSON object, have a number
 2.json: line 3: nine too
+2.json: line 2: error not a CloudTrail record: want a JSON object, have a number
 1.json: line 1: ten
 1.json: line 2: error what begins here is cut off
 `

@@ -134,7 +134,7 @@ func comes(t *testing.T, s Scenario) outcome {
 			unreadable[d.Place] = true
 		}
 	}
-	out.Events, out.Rejected = len(callsOf(s.Deliveries)), len(unreadable)
+	out.Events, out.Rejected = len(slices.Collect(s.calls())), len(unreadable)
 	if e.Events != len(s.Deliveries) {
 		t.Errorf("%d deliveries came, %d were counted", len(s.Deliveries), e.Events)
 	}

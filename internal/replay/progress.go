@@ -2,9 +2,9 @@ package replay
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 )
 
@@ -29,6 +29,14 @@ func (p *Progress) read(bytes int64) {
 	}
 }
 
+// whole counts a file that was read as often as it took.
+func (p *Progress) whole(f File) {
+	if p != nil {
+		size, _ := f.Seek(0, io.SeekEnd) // only told to people
+		p.read(size)
+	}
+}
+
 // done counts a file of that many records.
 func (p *Progress) done(records int) {
 	if p != nil {
@@ -45,7 +53,7 @@ func (l *Loader) Size(ctx context.Context, paths []string) (size int64, known bo
 	for _, path := range paths {
 		info, err := os.Stat(path)
 		switch {
-		case path == "-", strings.HasPrefix(path, "s3://"), err == nil && !info.IsDir() && !info.Mode().IsRegular():
+		case path == "-", inS3(path), err == nil && !info.IsDir() && !info.Mode().IsRegular():
 			return 0, false
 		case err != nil: // which Load tells
 		case !info.IsDir():

@@ -8,6 +8,7 @@ package replay
 import (
 	"context"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"slices"
 	"time"
@@ -39,6 +40,10 @@ type Options struct {
 	// ends the replay with the error.
 	Crashed func(err error) (after time.Duration, again bool)
 
+	// Forget keeps no record once Told has been told: Result.Records and the
+	// journals of Result.Account have none. So a long replay needs little memory.
+	Forget bool
+
 	// everySweep skips no sweep, and no user in one.
 	everySweep bool
 }
@@ -48,6 +53,8 @@ type Result struct {
 	Name    string
 	Records []mfa.Record
 	Summary Summary
+	// Closed is the last record that closed an override; nil if none did.
+	Closed *mfa.Record
 	// Users are those at the end, as account.json has them.
 	Users []account.UserFile
 	// OpenIncidents are those still open, with the kind that triggered each.
@@ -64,15 +71,23 @@ type Result struct {
 
 // Run replays the scenario. The error is the context's, which comes with the
 // result up to then, or the worker's if
-// something was put between it and the account; or the sums do not add up, which
-// cannot happen.
+// something was put between it and the account; or what was too much for memory
+// cannot be read again; or the sums do not add up, which cannot happen.
 func Run(ctx context.Context, s Scenario, o Options) (Result, error) {
 	r := newRun(s, o)
-	if err := r.all(ctx); err != nil && ctx.Err() == nil {
+	defer r.calls.stop()
+	defer r.deliveries.stop()
+	err := r.all(ctx)
+	if ctx.Err() != nil {
+		r.leave()
+	}
+	if s.spilled != nil && s.spilled.shelf.failed() != nil {
+		return Result{}, s.spilled.shelf.failed()
+	}
+	if err != nil && ctx.Err() == nil {
 		return Result{}, fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), err)
 	}
 	if ctx.Err() != nil {
-		r.leave()
 		return r.result(), fmt.Errorf("%s at %s: %w", s.Name, r.now.Format(time.RFC3339), ctx.Err())
 	}
 	result := r.result()
@@ -93,11 +108,12 @@ type run struct {
 	now      time.Time
 	swept    time.Time
 
-	calls      []mfa.Change // by eventTime
+	calls      *line[mfa.Change] // by eventTime
 	faults     []account.Fault
 	policies   []account.PolicyFile
 	justified  []account.JustificationFile
-	deliveries []Delivery // by arrival; Arrives is set
+	deliveries *line[Delivery] // by arrival; Arrives is set
+	skipped    map[Skip]int
 	left       int
 	again      []retry // triggers that come again after a crash
 
@@ -117,10 +133,10 @@ type retry struct {
 }
 
 func newRun(s Scenario, o Options) *run {
-	r := &run{Options: o, name: s.Name, touched: map[string]bool{}, everybody: true}
+	r := &run{Options: o, name: s.Name, skipped: s.Skipped, touched: map[string]bool{}, everybody: true}
 	file := s.Account
 	if file == nil {
-		inferred := account.Infer(callsOf(s.Deliveries))
+		inferred := account.Infer(s.calls())
 		file = &inferred
 	}
 	r.schedule(s, file)
@@ -136,6 +152,7 @@ func newRun(s Scenario, o Options) *run {
 		policy = mfa.DefaultPolicy() // what holds; the first read tells of the problem
 	}
 	r.account = account.New(*file, policy, raw, r.start)
+	r.account.Forget = o.Forget
 	ports := worker.Ports{
 		Users: r.account, Writer: r.account, Ledger: r.account, Timer: r.account, Queue: r.account, Alerts: r.account, Policy: r.account,
 	}
@@ -151,50 +168,91 @@ func newRun(s Scenario, o Options) *run {
 	return r
 }
 
-// callsOf are the calls behind the deliveries, each once, in the order of their time.
-func callsOf(deliveries []Delivery) []mfa.Change {
-	var calls []mfa.Change
-	known := map[string]bool{}
-	for _, d := range deliveries {
-		if d.Err != nil || d.Change.Kind == mfa.NotRelevant && d.Change.Role == "" || d.Change.Kind == mfa.GuardChanged || known[d.Change.Key] {
-			continue
-		}
-		known[d.Change.Key] = true
-		calls = append(calls, d.Change)
+// line is what lies ahead, in order.
+type line[T any] struct {
+	head T
+	some bool // there is a head
+	next func() (T, bool)
+	stop func()
+}
+
+func lineOf[T any](all iter.Seq[T]) *line[T] {
+	l := &line[T]{}
+	l.next, l.stop = iter.Pull(all)
+	l.pop()
+	return l
+}
+
+func (l *line[T]) pop() { l.head, l.some = l.next() }
+
+// calls are the calls behind the deliveries, each once, in the order of their time.
+func (s *Scenario) calls() iter.Seq[mfa.Change] {
+	if s.spilled != nil {
+		return callsOf(s.spilled.all())
 	}
-	slices.SortStableFunc(calls, func(a, b mfa.Change) int { return a.At.Compare(b.At) })
-	return calls
+	all := slices.Collect(callsOf(slices.Values(s.Deliveries)))
+	slices.SortStableFunc(all, func(a, b mfa.Change) int { return a.At.Compare(b.At) })
+	return slices.Values(all)
+}
+
+// callsOf are the calls behind the deliveries, each once.
+func callsOf(deliveries iter.Seq[Delivery]) iter.Seq[mfa.Change] {
+	return func(yield func(mfa.Change) bool) {
+		known := map[string]bool{}
+		for d := range deliveries {
+			if d.Err != nil || d.Change.Kind == mfa.NotRelevant && d.Change.Role == "" || d.Change.Kind == mfa.GuardChanged || known[d.Change.Key] {
+				continue
+			}
+			known[d.Change.Key] = true
+			if !yield(d.Change) {
+				return
+			}
+		}
+	}
+}
+
+// arriving are the deliveries in the order in which they arrive, from this time on
+// at the earliest; Arrives is set.
+func (s *Scenario) arriving(now time.Time) iter.Seq[Delivery] {
+	if s.spilled != nil {
+		return arrivalsOf(s.spilled.all(), now)
+	}
+	all := slices.Collect(arrivalsOf(slices.Values(s.Deliveries), now))
+	slices.SortStableFunc(all, func(a, b Delivery) int { return a.Arrives.Compare(b.Arrives) })
+	return slices.Values(all)
+}
+
+// arrivalsOf says of those deliveries that do not say it when they arrive.
+func arrivalsOf(deliveries iter.Seq[Delivery], last time.Time) iter.Seq[Delivery] {
+	return func(yield func(Delivery) bool) {
+		last := last
+		for d := range deliveries {
+			if d.Arrives.IsZero() {
+				d.Arrives = later(d.Change.At, last)
+			}
+			last = d.Arrives
+			if !yield(d) {
+				return
+			}
+		}
+	}
 }
 
 // schedule fixes when everything happens.
 func (r *run) schedule(s Scenario, f *account.File) {
-	last := f.Now
-	for _, d := range s.Deliveries {
-		if d.Arrives.IsZero() {
-			if d.Arrives = last; d.Change.At.After(last) {
-				d.Arrives = d.Change.At
-			}
-		}
-		last = d.Arrives
-		r.deliveries = append(r.deliveries, d)
-	}
-	slices.SortStableFunc(r.deliveries, func(a, b Delivery) int { return a.Arrives.Compare(b.Arrives) })
 	r.start = f.Now
-	for _, d := range r.deliveries {
-		if r.start.IsZero() {
-			r.start = d.Arrives
+	for d := range s.arriving(f.Now) {
+		if !r.start.IsZero() {
+			break
 		}
+		r.start = d.Arrives
 	}
 	if r.start.IsZero() {
 		r.start = r.Start
 	}
-	for i := range r.deliveries {
-		if r.deliveries[i].Arrives.Before(r.start) {
-			r.deliveries[i].Arrives = r.start
-		}
-	}
 	r.now, r.swept = r.start, r.start
-	r.calls = callsOf(s.Deliveries)
+	r.deliveries = lineOf(s.arriving(f.Now))
+	r.calls = lineOf(s.calls())
 	r.faults, r.policies = slices.Clone(f.Faults), slices.Clone(f.Policies)
 	slices.SortStableFunc(r.faults, func(a, b account.Fault) int { return a.At.Compare(b.At) })
 	slices.SortStableFunc(r.policies, func(a, b account.PolicyFile) int { return a.At.Compare(b.At) })
@@ -240,8 +298,8 @@ func (r *run) all(ctx context.Context) error {
 
 // leave counts the deliveries that are left out.
 func (r *run) leave() {
-	for _, d := range r.deliveries {
-		r.left += 1 + d.Others
+	for ; r.deliveries.some; r.deliveries.pop() {
+		r.left += 1 + r.deliveries.head.Others
 	}
 }
 
@@ -260,8 +318,8 @@ func (r *run) ahead() time.Time {
 			next = at
 		}
 	}
-	if len(r.calls) > 0 {
-		consider(r.calls[0].At)
+	if r.calls.some {
+		consider(r.calls.head.At)
 	}
 	if len(r.policies) > 0 {
 		consider(r.policies[0].At)
@@ -269,8 +327,8 @@ func (r *run) ahead() time.Time {
 	if len(r.justified) > 0 {
 		consider(r.justified[0].At)
 	}
-	if len(r.deliveries) > 0 {
-		consider(r.deliveries[0].Arrives)
+	if r.deliveries.some {
+		consider(later(r.deliveries.head.Arrives, r.start))
 	}
 	for _, again := range r.again {
 		consider(again.at)
@@ -322,9 +380,9 @@ func (r *run) nextSweep() time.Time {
 
 // instant lets everything happen that happens now, in the order in which things of one moment do: what people did first, what Relatch does last.
 func (r *run) instant(ctx context.Context) error {
-	for ; len(r.calls) > 0 && !r.calls[0].At.After(r.now); r.calls = r.calls[1:] {
-		r.account.Call(r.calls[0])
-		r.touch(r.calls[0])
+	for ; r.calls.some && !r.calls.head.At.After(r.now); r.calls.pop() {
+		r.account.Call(r.calls.head)
+		r.touch(r.calls.head)
 	}
 	for ; len(r.faults) > 0 && !r.faults[0].At.After(r.now); r.faults = r.faults[1:] {
 		r.account.Inject(r.faults[0])
@@ -358,8 +416,8 @@ func (r *run) instant(ctx context.Context) error {
 			return err
 		}
 	}
-	for ; len(r.deliveries) > 0 && !r.deliveries[0].Arrives.After(r.now); r.deliveries = r.deliveries[1:] {
-		if err := r.deliver(ctx, r.deliveries[0]); err != nil {
+	for ; r.deliveries.some && !r.deliveries.head.Arrives.After(r.now); r.deliveries.pop() {
+		if err := r.deliver(ctx, r.deliveries.head); err != nil {
 			return err
 		}
 	}
@@ -497,7 +555,7 @@ func (r *run) told(seen worker.Seen) {
 	sent := r.account.Sent()
 	r.alerts(sent)
 	for _, record := range seen.Records {
-		r.record(record)
+		r.record(record, r.Forget)
 		if r.Told != nil {
 			r.Told(record, sent)
 		}

@@ -39,7 +39,9 @@ type Summary struct {
 		Warning  int `json:"warning"`
 		Info     int `json:"info"`
 	} `json:"alerts"`
-	Unmet []string `json:"unmet"`
+	// Skipped is how many files and folders of an archive were not read, and why.
+	Skipped map[Skip]int `json:"skipped,omitempty"`
+	Unmet   []string     `json:"unmet"`
 }
 
 // Add adds another summary to s.
@@ -51,6 +53,12 @@ func (s *Summary) Add(o Summary) {
 	}
 	for reason, n := range o.Ignored {
 		s.Ignored[reason] += n
+	}
+	for why, n := range o.Skipped {
+		if s.Skipped == nil {
+			s.Skipped = map[Skip]int{}
+		}
+		s.Skipped[why] += n
 	}
 	a, b := &s.Overrides, o.Overrides
 	a.Opened, a.Restored, a.Reenabled, a.Reenrolled = a.Opened+b.Opened, a.Restored+b.Restored, a.Reenabled+b.Reenabled, a.Reenrolled+b.Reenrolled
@@ -78,6 +86,7 @@ type tally struct {
 	ignored                 map[mfa.Reason]int
 	unreadable              []string
 	records                 []mfa.Record
+	closed                  *mfa.Record
 	overrides               map[string]string // id: how it ended, or "open", or "unrestorable"
 	incidents               map[string]*told
 	order                   []string // of incidents, as they were triggered
@@ -112,10 +121,15 @@ func (t *tally) count(d Delivery, seen worker.Seen) {
 	}
 }
 
-func (t *tally) record(r mfa.Record) {
-	t.records = append(t.records, r)
+func (t *tally) record(r mfa.Record, forget bool) {
+	if !forget {
+		t.records = append(t.records, r)
+	}
 	if r.Override == nil {
 		return
+	}
+	if r.Override.Closed != "" {
+		t.closed = &r
 	}
 	if t.overrides == nil {
 		t.overrides = map[string]string{}
@@ -165,10 +179,10 @@ func (t *tally) alerts(sent []alert.Alert) {
 }
 
 func (r *run) result() Result {
-	out := Result{Name: r.name, Records: r.records, Users: r.account.Users(), Timers: r.account.Timers(), Rejected: r.unreadable, Heard: r.heard, Left: r.left, Account: r.account}
+	out := Result{Name: r.name, Records: r.records, Closed: r.closed, Users: r.account.Users(), Timers: r.account.Timers(), Rejected: r.unreadable, Heard: r.heard, Left: r.left, Account: r.account}
 	s := Summary{
 		Schema: SummarySchema, Scenario: r.name, Events: r.events, Acted: r.acted, Rejected: r.rejected,
-		Ignored: map[mfa.Reason]int{}, Unmet: []string{},
+		Ignored: map[mfa.Reason]int{}, Skipped: r.skipped, Unmet: []string{},
 	}
 	maps.Copy(s.Ignored, r.ignored)
 	s.Overrides.Opened = len(r.overrides)

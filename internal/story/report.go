@@ -35,22 +35,11 @@ func (r *Report) mark(p *Paper) string {
 	}
 }
 
-// manyChapters is how much of a story of log files is told.
-const manyChapters = 200
-
-// Tell writes the scenario's story and how it ended. In full, each page comes with
-// what is to be done, and a long story of log files, which expect nothing, is told
-// to its end.
+// Tell writes the scenario's story and how it ended. In full, each page comes
+// with what is to be done.
 func (r *Report) Tell(p *Paper, full bool) {
-	more := len(r.Story.chapters) - manyChapters
-	if more > 0 && !r.Expected && !full {
-		r.Story.chapters = r.Story.chapters[:manyChapters]
-	}
 	r.Story.Write(p, r.Name, full)
-	if more > 0 && !r.Expected && !full {
-		p.line("            … and %s more records: -v tells of them all", replay.Thousands(more))
-	}
-	if len(r.Story.chapters) == 0 {
+	if r.Story.told == 0 {
 		p.line("  nothing came that Relatch would act on")
 	}
 	p.line("  %s %s", r.mark(p), r.ended())
@@ -166,16 +155,14 @@ func (r *Report) ended() string {
 
 // lasted is how long the only override lasted.
 func (r *Report) lasted() string {
-	for _, record := range slices.Backward(r.Records) {
-		if record.Override == nil || record.Override.Closed == "" {
-			continue
-		}
-		if record.Reason == mfa.OffAndOn {
-			return " before anybody looked"
-		}
-		return " after " + alert.Span(record.At.Sub(record.Override.OpenedAt))
+	switch {
+	case r.Closed == nil:
+		return ""
+	case r.Closed.Reason == mfa.OffAndOn:
+		return " before anybody looked"
+	default:
+		return " after " + alert.Span(r.Closed.At.Sub(r.Closed.Override.OpenedAt))
 	}
-	return ""
 }
 
 func plural(n int) string {
@@ -222,6 +209,13 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 	} else {
 		p.line("incidents and notes, at their loudest: %d critical (page), %d warning, %d info", a.Critical, a.Warning, a.Info)
 	}
+	if len(total.Skipped) > 0 {
+		var reasons []string
+		for _, why := range slices.Sorted(maps.Keys(total.Skipped)) {
+			reasons = append(reasons, fmt.Sprintf("%s %s", replay.Thousands(total.Skipped[why]), skips[why]))
+		}
+		p.line("skipped: %s", strings.Join(reasons, ", "))
+	}
 	if left > 0 {
 		p.line("the clock was stopped before %s of the deliveries arrived", replay.Thousands(left))
 	}
@@ -234,6 +228,10 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 		colour = red
 	}
 	p.line("%s", p.in(colour, fmt.Sprintf("%d of %d as expected in %.1f s", met, expected, took.Seconds())))
+}
+
+var skips = map[replay.Skip]string{
+	replay.CutOff: "cut off", replay.Damaged: "damaged", replay.NotGzip: "not gzip", replay.Unreadable: "unreadable", replay.Unlisted: "folders not listed",
 }
 
 // Blank writes an empty line.

@@ -11,13 +11,20 @@ import (
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/replay"
 )
 
-// Story collects what happens in one scenario. Names are the usernames by sub.
+// Story is what happens in one scenario. Names are the usernames by sub.
 type Story struct {
 	Names    map[mfa.Sub]string
 	chapters []chapter
+	live     *teller // writes them instead, as they come
+	told     int
+	limit    int // how many of them are written; 0: all
 }
+
+// manyChapters is how much of a story of log files is told, unless in full.
+const manyChapters = 200
 
 // chapter is what one record tells.
 type chapter struct {
@@ -27,7 +34,28 @@ type chapter struct {
 
 // Tell adds a record and the alerts that went with it.
 func (s *Story) Tell(r mfa.Record, alerts []alert.Alert) {
-	s.chapters = append(s.chapters, chapter{r, alerts})
+	s.told++
+	switch {
+	case s.limit > 0 && s.told > s.limit:
+		return
+	case s.live != nil:
+		s.live.tell(chapter{r, alerts})
+	default:
+		s.chapters = append(s.chapters, chapter{r, alerts})
+	}
+}
+
+// Begin has the story written as it is told, so that a long one need not be held.
+// Write writes the rest. A long one of log files, which have no name, is written to
+// its end only in full.
+func (s *Story) Begin(p *Paper, name string, full bool) {
+	if name != "" {
+		p.line("%s", p.in(bold, clean(name)))
+	}
+	s.live = &teller{Paper: p, names: s.Names, full: full}
+	if name == "" && !full {
+		s.limit = manyChapters
+	}
 }
 
 // alike says which chapters need not all be told in full.
@@ -44,27 +72,15 @@ const manyAlike = 3
 
 // Write tells the story; in full, with what each page says is to be done.
 func (s *Story) Write(p *Paper, name string, full bool) {
-	if name != "" {
-		p.line("%s", p.in(bold, clean(name)))
+	if s.live == nil {
+		s.Begin(p, name, full)
+		for _, c := range s.chapters {
+			s.live.tell(c)
+		}
 	}
-	t := teller{Paper: p, names: s.Names, full: full}
-	for i := 0; i < len(s.chapters); {
-		run := 1
-		for i+run < len(s.chapters) && s.chapters[i+run].alike() == s.chapters[i].alike() {
-			run++
-		}
-		told := run
-		if run > manyAlike+1 {
-			told = manyAlike
-		}
-		for _, c := range s.chapters[i : i+told] {
-			t.chapter(c)
-		}
-		if run > told {
-			p.line("            %s", p.in(faint, fmt.Sprintf("… %d more like these, the last at %s …", run-told, s.chapters[i+run-1].record.At.Format(time.TimeOnly))))
-		}
-		t.last = s.chapters[i+run-1].record.At
-		i += run
+	s.live.flush()
+	if more := s.told - s.limit; s.limit > 0 && more > 0 {
+		p.line("            … and %s more records: -v tells of them all", replay.Thousands(more))
 	}
 }
 
@@ -74,6 +90,36 @@ type teller struct {
 	full  bool
 	day   string
 	last  time.Time
+
+	run     []chapter // alike, not written yet; no more of them than may be told
+	more    int       // further ones
+	running time.Time // the last of all
+}
+
+// tell writes a chapter once it is known how many alike follow it.
+func (t *teller) tell(c chapter) {
+	if len(t.run) > 0 && t.run[0].alike() != c.alike() {
+		t.flush()
+	}
+	if len(t.run) > manyAlike {
+		t.more++
+	} else {
+		t.run = append(t.run, c)
+	}
+	t.running = c.record.At
+}
+
+func (t *teller) flush() {
+	if t.more > 0 {
+		t.run, t.more = t.run[:manyAlike], t.more+1
+	}
+	for _, c := range t.run {
+		t.chapter(c)
+	}
+	if t.more > 0 {
+		t.line("            %s", t.in(faint, fmt.Sprintf("… %d more like these, the last at %s …", t.more, t.running.Format(time.TimeOnly))))
+	}
+	t.run, t.more, t.last = nil, 0, t.running
 }
 
 func (t *teller) chapter(c chapter) {

@@ -34,9 +34,12 @@ type Unit struct {
 // broken delivery does not hide the good ones around it. What cannot be taken
 // apart is a Unit with an error; after it, Split goes on at the next line that
 // is indented like this one and begins like a delivery.
-func Split(data []byte) iter.Seq[Unit] {
+func Split(data []byte) iter.Seq[Unit] { return SplitFrom(data, 1) }
+
+// SplitFrom is Split for a later part of an input, which begins in this line.
+func SplitFrom(data []byte, line int) iter.Seq[Unit] {
 	return func(yield func(Unit) bool) {
-		s := &splitter{data: bytes.TrimPrefix(data, []byte("\ufeff")), yield: yield}
+		s := &splitter{data: bytes.TrimPrefix(data, []byte("\ufeff")), yield: yield, lines: line - 1}
 		if s.space(); s.at == len(s.data) {
 			yield(Unit{Err: &Error{Err: ErrEmpty}})
 			return
