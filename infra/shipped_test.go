@@ -20,8 +20,8 @@ var update = flag.Bool("update", false, "write anew what doctor holds a stack ag
 // stack is told, what the template makes of those resources by which Relatch
 // sees, works and is heard.
 func TestDoctorKnowsWhatTheTemplateShips(t *testing.T) {
-	s := deployAs(t, "{stack}", "{account}", "{region}", everything(
-		"TrailArn=arn:aws:cloudtrail:{region}:{account}:trail/{trail}", "RunbookUrl={runbook}"))
+	s := deployAs(t, "{name}", "{account}", "{region}", everything(
+		"Name={name}", "TrailArn=arn:aws:cloudtrail:{region}:{account}:trail/{trail}", "RunbookUrl={runbook}"))
 	var want bytes.Buffer // a line for each
 	for _, kind := range []string{"AWS::Events::Rule", "AWS::Lambda::EventSourceMapping", "AWS::Scheduler::Schedule"} {
 		for _, id := range s.of(kind) {

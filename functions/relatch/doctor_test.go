@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/checkup"
 	"github.com/stackflow/relatch/internal/cloud"
@@ -130,6 +132,13 @@ func TestDoctorOnTheStack(t *testing.T) {
 	put := func(pattern string) string {
 		return "aws events put-rule --name relatch-mfa --event-pattern '" + pattern + "'"
 	}
+	redrive := func(policy string) { // the AWS CLI 1 asks queues where their URLs say, which on moto are AWS's
+		if _, err := d.SQS.SetQueueAttributes(t.Context(), &sqs.SetQueueAttributesInput{
+			QueueUrl: new(d.URL(wiretest.ReenableQueue)), Attributes: map[string]string{"RedrivePolicy": policy},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rows := []struct {
 		round       int
 		name, spoil string // a command
@@ -182,6 +191,12 @@ func TestDoctorOnTheStack(t *testing.T) {
 		{
 			round: 2, name: "a letter", with: func() { d.Send(t, wiretest.AuditQueue, "{}") }, mend: func() { d.Take(t, wiretest.AuditQueue) },
 			want: "warning queues: messages that wait in the queue relatch-audit: 1", remedy: "sqs receive-message",
+		},
+		{
+			round: 4, name: "a queue without dead letters", with: func() { redrive("") }, mend: func() {
+				redrive(`{"deadLetterTargetArn":"` + wiretest.ReenableQueue.ARN() + `-dead-letters","maxReceiveCount":"10"}`)
+			},
+			want: "failed queues: the queue relatch-reenable has no dead-letter queue", remedy: `relatch-reenable-dead-letters\",\"maxReceiveCount\":\"10\"}"}`,
 		},
 		{
 			round: 1, name: "a timer that is gone", spoil: "aws scheduler delete-schedule --group-name relatch --name " + timer, mend: func() { d.sweep(t) },

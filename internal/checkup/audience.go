@@ -42,8 +42,9 @@ func heard(topic, address string, reached map[string]bool, all []subscriber) []F
 			by = append(by, s.String())
 		}
 	}
+	own := topic[:strings.LastIndexByte(topic, '-')+1] // of other topics of Relatch, on which is nobody on call
 	for _, target := range slices.Sorted(maps.Keys(reached)) {
-		if target != topic {
+		if !strings.HasPrefix(target, own) {
 			by = append(by, tail(target))
 		}
 	}

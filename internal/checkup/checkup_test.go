@@ -174,7 +174,7 @@ func TestWhatIsShippedIsOfTheStack(t *testing.T) {
 		t.Fatalf("%+v, %v", s, err)
 	}
 	for _, r := range s.rules {
-		if text := r.Name + r.EventBusName + string(r.EventPattern) + string(r.Targets); strings.Contains(text, "{stack}") || strings.Contains(text, "{region}") || strings.Contains(text, "{trail}") || strings.Contains(text, "{runbook}") || !strings.HasPrefix(r.Name, "relatch-") {
+		if text := r.Name + r.EventBusName + string(r.EventPattern) + string(r.Targets); strings.Contains(text, "{name}") || strings.Contains(text, "{region}") || strings.Contains(text, "{trail}") || strings.Contains(text, "{runbook}") || !strings.HasPrefix(r.Name, "relatch-") {
 			t.Error(text)
 		}
 	}
@@ -287,6 +287,7 @@ func TestEachAnswerIsJudged(t *testing.T) {
 		{"a target that is told something else", rules(eventtypes.Target{Arn: new("arn:q"), Input: new("{}")}), Failed, "something else than the event"},
 		{"PagerDuty's rule without a target", shippedRule{Name: "relatch-page", EventPattern: []byte("{}"), Conditional: true}.judge(&eventbridge.DescribeRuleOutput{EventPattern: new("{}")}, nil)[0], Failed, "sends to nobody"},
 
+		{"the administrators' topic alone", hear(map[string]bool{strings.Replace(arn, "oncall", "notices", 1): true}, mail("arn:s", "")), Failed, "nobody is reached"},
 		{"nobody is subscribed", hear(byTopic, nil), Failed, "sns subscribe --topic-arn " + arn + " --protocol email --notification-endpoint security@example.com"},
 		{"nobody has confirmed", hear(byTopic, mail("PendingConfirmation", "")), Warning, "was never confirmed"},
 		{"so nobody is reached", heard(arn, "security@example.com", byTopic, mail("PendingConfirmation", ""))[1], Failed, "nobody is reached"},

@@ -139,7 +139,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 }
 
 func (d *Doctor) mode(context.Context) ([]Finding, error) {
-	return []Finding{observed(d.Settings[stack.Mode], d.Settings[stack.ScheduleGroup], d.Settings.List(stack.Parameters))}, nil
+	return []Finding{observed(d.Settings[stack.Mode], d.Settings[stack.Name], d.Settings.List(stack.Parameters))}, nil
 }
 
 // need returns a setting, or an error that says how to give it.
@@ -366,7 +366,12 @@ func (d *Doctor) alerts(ctx context.Context) ([]Finding, error) {
 		return out, errors.Join(append(errs, err)...)
 	}
 	subscribers, err := d.subscribers(ctx, topic)
-	if errs = append(errs, err); err == nil {
+	switch {
+	case missing(err):
+		out = append(out, gone("topic", tail(topic)))
+	case err != nil:
+		errs = append(errs, err)
+	default:
 		out = append(out, heard(topic, d.Settings[stack.AlertEmail], reached, subscribers)...)
 	}
 	return out, errors.Join(errs...)
@@ -402,9 +407,6 @@ func (d *Doctor) subscribers(ctx context.Context, topic string) ([]subscriber, e
 	var all []subscriber
 	for in := (&sns.ListSubscriptionsByTopicInput{TopicArn: &topic}); ; {
 		page, err := d.Messages.ListSubscriptionsByTopic(ctx, in)
-		if missing(err) {
-			return nil, fmt.Errorf("there is no topic %s: %w", topic, err)
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -495,6 +497,7 @@ func (d *Doctor) attributes(ctx context.Context, queue string) (map[string]strin
 	out, err := d.Queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: &queue, AttributeNames: []sqstypes.QueueAttributeName{
 			sqstypes.QueueAttributeNameQueueArn, sqstypes.QueueAttributeNameApproximateNumberOfMessages, sqstypes.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+			sqstypes.QueueAttributeNameRedrivePolicy,
 		},
 	})
 	if err != nil {
@@ -515,6 +518,9 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 			errs = append(errs, err)
 		default:
 			out = append(out, waiting(queue, a["QueueArn"], dead, a["ApproximateNumberOfMessages"], a["ApproximateNumberOfMessagesNotVisible"]))
+			if !dead && a["RedrivePolicy"] == "" {
+				out = append(out, lossy(queue, a["QueueArn"]))
+			}
 		}
 	}
 	look(d.Settings[stack.AuditQueueURL], false)

@@ -2,6 +2,7 @@ package checkup
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -95,6 +96,13 @@ func waiting(url, arn string, dead bool, messages, inFlight string) Finding {
 	default:
 		return warn("messages that wait in the queue %s: %s; that is well if there are none a minute from now", name, messages).mend(read)
 	}
+}
+
+// lossy judges a queue without dead letters. Its own are named as the template names them.
+func lossy(url, arn string) Finding {
+	policy := `{"deadLetterTargetArn":"` + arn + `-dead-letters","maxReceiveCount":"10"}`
+	return bad("the queue %s has no dead-letter queue: what fails is tried until it is forgotten", url[strings.LastIndexByte(url, '/')+1:]).
+		mend("aws sqs set-queue-attributes --queue-url %s --attributes %s", url, fmt.Sprintf(`{"RedrivePolicy":%q}`, policy))
 }
 
 // observed judges the mode. The stack may be unknown, and so its parameters.

@@ -18,7 +18,7 @@ func (r shippedRule) judge(there *eventbridge.DescribeRuleOutput, targets []type
 	switch {
 	case strings.HasSuffix(r.Name, "-mfa"):
 		lost = "no disable is seen until a sweep finds it"
-	case strings.HasSuffix(r.Name, "-guard"):
+	case strings.Contains(r.Name, "-guard"):
 		lost = "nobody sees what is done to Relatch itself"
 	}
 	put := r.command("put-rule --name") + " --event-pattern " + quote(string(r.EventPattern))

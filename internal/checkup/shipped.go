@@ -62,7 +62,7 @@ func (d *Doctor) shipped() (shipped, error) {
 	}
 	trail := named[stack.TrailARN]
 	lines := strings.NewReplacer(
-		"{stack}", named[stack.ScheduleGroup], "{account}", here.AccountID, "{region}", here.Region, "arn:aws:", "arn:"+here.Partition+":",
+		"{name}", named[stack.ScheduleGroup], "{account}", here.AccountID, "{region}", here.Region, "arn:aws:", "arn:"+here.Partition+":",
 		"{trail}", trail[strings.LastIndexByte(trail, '/')+1:], "{runbook}", d.Settings[stack.RunbookURL],
 	).Replace(shippedLines)
 	var s shipped

@@ -45,9 +45,10 @@ const (
 	PolicyParameter     Output = "PolicyParameter"
 )
 
-// What the stack was told, besides: its parameters of these names, and the names of
-// all of them.
+// Besides, the stack's name, its parameters of these names, and the names of all of
+// them.
 const (
+	Name       Output = "StackName"
 	TrailARN   Output = "TrailArn"
 	RunbookURL Output = "RunbookUrl"
 	AlertEmail Output = "AlertEmail"
@@ -184,7 +185,7 @@ func describe(ctx context.Context, client Describer, name string) (Settings, err
 				s[name] = value
 			}
 		}
-		s[Parameters] = strings.Join(names, ",")
+		s[Name], s[Parameters] = aws.ToString(found.StackName), strings.Join(names, ",")
 	}
 	return s, nil
 }
