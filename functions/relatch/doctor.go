@@ -208,6 +208,6 @@ func (e examined) text(w io.Writer) error {
 			fmt.Fprintln(w, line)
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%d failed, %d warnings, %d ok\n", e.count(checkup.Failed), e.count(checkup.Warning), e.count(checkup.OK))
+	_, err := fmt.Fprintf(w, "\n%d failed, %s, %d ok\n", e.count(checkup.Failed), count(e.count(checkup.Warning), "warning"), e.count(checkup.OK))
 	return err
 }

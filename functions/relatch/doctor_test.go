@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stackflow/relatch/internal/alert"
 	"github.com/stackflow/relatch/internal/checkup"
@@ -316,6 +317,32 @@ func TestDoctorOnTheStack(t *testing.T) {
 			t.Errorf("%+v", found)
 		}
 	})
+}
+
+func TestWhatDoctorPrintsCanBePasted(t *testing.T) {
+	var out strings.Builder
+	if err := (examined{Findings: []checkup.Finding{
+		{Check: "queues", State: checkup.Failed, What: "messages in the dead-letter queue relatch-audit-dead-letters: 1, and 0 in somebody's hands: evidence", Remedy: "aws sqs receive-message\naws sqs start-message-move-task", Advice: "read them first"},
+		{Check: "pool", State: checkup.Warning, What: "MFA is ON", Remedy: "aws cognito-idp set-user-pool-mfa-config --cli-input-json \"$(aws cognito-idp get-user-pool-mfa-config --output json |\n  jq .)\""},
+		{Check: "sweep", State: checkup.OK, What: "the last complete sweep was \x1b[2J3 min ago"},
+	}}).text(&out); err != nil {
+		t.Fatal(err)
+	}
+	const want = `failed   queues     messages in the dead-letter queue relatch-audit-dead-letters: 1, and 0 in
+                    somebody's hands: evidence
+                    $ aws sqs receive-message
+                    $ aws sqs start-message-move-task
+                    read them first
+warning  pool       MFA is ON
+                    $ aws cognito-idp set-user-pool-mfa-config --cli-input-json "$(aws cognito-idp get-user-pool-mfa-config --output json |
+                      jq .)"
+ok       sweep      the last complete sweep was [2J3 min ago
+
+1 failed, 1 warning, 1 ok
+`
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 }
 
 // page looks at the text, and has the test page sent.
