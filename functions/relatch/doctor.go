@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -25,7 +27,7 @@ import (
 )
 
 const doctorHelp = `Find out whether Relatch can do its work, and say for each thing whether it is ok,
-a warning or failed, with the command that mends it:
+a warning or failed, with the command that mends it. What is worst comes first.
 
   mode        enforce, not observe
   policy      the record mfa.required_roles is there, valid, and no weaker than the
@@ -36,9 +38,13 @@ a warning or failed, with the command that mends it:
   factors     AdminGetUserAuthFactors lists the token of a user who has one
   sms         the account is out of the SMS sandbox, if a pool allows SMS
   trail       CloudTrail logs management events, so that EventBridge gets them
-  rule        is enabled, matches Cognito's calls, and sends to audit's queue
-  alerts      the bus is there, and somebody receives them
+  rule        the rules that bring the calls are enabled, let through all that they
+              were shipped to let through, and send to audit's queue
+  alerts      the bus and its rules are as they were shipped, and somebody receives
+              what they send: subscriptions are confirmed and have no filter
   queues      empty, the dead-letter queues above all
+  functions   each can run, in the stack's mode; the queues feed them, unfiltered; the
+              sweep's schedule is enabled
   ledger      the table is there, with its index and deletion protection; the clock
               here agrees with that of AWS
   backups     the table has point-in-time recovery
@@ -46,27 +52,31 @@ a warning or failed, with the command that mends it:
   timers      each open override that is not due yet has its own
   guard       nobody has touched Relatch itself
 
-Nothing is changed. What cannot be looked at is a warning that says why.
+Nothing is changed. What cannot be looked at is a warning that names the permission
+that you lack. A line after a $ is the command that mends it, as it can be pasted into
+a shell; some need jq. Rules, schedules and queues are held against the version of
+Relatch that this command is of: after an upgrade of the command, deploy.
 
---page sends one test page to the alert bus (events:PutEvents), marked as such: kind
-test_page, severity critical, and a title that begins with TEST.
+Not looked at: alarms, the topic's key, and whether PagerDuty and Slack take what they
+are sent. --page shows that: it sends one test page to the alert bus
+(events:PutEvents), marked as such: kind test_page, severity critical, and a title that
+begins with TEST.
 
-Who asks needs, besides what relatch status needs, cognito-idp:GetUserPoolMfaConfig,
-DescribeUserPool, ListUserPoolClients, DescribeUserPoolClient and ListUsersInGroup;
-sns:GetSMSSandboxAccountStatus; cloudtrail:DescribeTrails, GetTrailStatus and
-GetEventSelectors; events:DescribeRule, ListTargetsByRule, DescribeEventBus and
-ListRules; sqs:GetQueueAttributes; dynamodb:DescribeTable and
-DescribeContinuousBackups; scheduler:GetSchedule.
+Who asks needs what the policy in the stack's output AuditorPolicyArn allows; for
+--page events:PutEvents too.
 
-Output: text, for 100 columns; json, relatch.doctor/1.
+Output: text, for 100 columns, commands in one piece; json, one object: schema
+(relatch.doctor/1), findings with check, state (ok, warning, failed), what, remedy (the
+command) and advice, each of the last two only if there is one, and page, the incident
+of the test page.
 
-Exit status: 0 nothing failed, though there may be warnings; 1 something failed; 2
-bad usage, or AWS cannot be asked at all.`
+Exit status: 0 nothing failed, though there may be warnings; 1 something failed, or the
+test page could not be sent; 2 bad usage, or AWS cannot be asked at all.`
 
 const doctorExamples = `  relatch doctor
   relatch doctor --profile prod --region eu-west-1 --stack relatch-prod
   relatch doctor --page
-  relatch doctor --output json | jq -r '.findings[] | select(.state != "ok") | .remedy'`
+  relatch doctor --output json | jq -r '.findings[] | select(.state == "failed") | .what, .remedy // .advice'`
 
 type doctorFlags struct {
 	live
@@ -110,8 +120,9 @@ func (f *doctorFlags) run(ctx context.Context, t terminal) error {
 		return err
 	}
 	users := cognitoidentityprovider.NewFromConfig(p.aws)
+	flags, own := f.again(p.aws.Region)
 	doctor := checkup.Doctor{
-		Settings: p.settings, Region: p.aws.Region, Cognito: users, Users: cognito.New(users, cognito.Options{ListedOnly: true}),
+		Settings: p.settings, Region: p.aws.Region, Flags: flags, Own: own, Functions: lambda.NewFromConfig(p.aws), Cognito: users, Users: cognito.New(users, cognito.Options{ListedOnly: true}),
 		Tables: dynamodb.NewFromConfig(p.aws), Ledger: p.Ledger, Policy: p.Ports.Policy,
 		Trails: cloudtrail.NewFromConfig(p.aws), Events: eventbridge.NewFromConfig(p.aws), Queues: sqs.NewFromConfig(p.aws),
 		Messages: sns.NewFromConfig(p.aws), Schedules: scheduler.NewFromConfig(p.aws), Now: t.now,
@@ -144,6 +155,22 @@ func (f *doctorFlags) run(ctx context.Context, t terminal) error {
 	return nil
 }
 
+// again are the flags by which a command asks the same AWS, and a command of
+// relatch about the same stack.
+func (f *doctorFlags) again(region string) (flags, own []string) {
+	flags = []string{"--region", region}
+	if f.profile != "" {
+		flags = append(flags, "--profile", f.profile)
+	}
+	if f.endpoint != "" {
+		flags = append(flags, "--endpoint-url", f.endpoint)
+	}
+	if f.stack != "" {
+		own = []string{"--stack", f.stack}
+	}
+	return flags, own
+}
+
 func (e examined) count(s checkup.State) int {
 	n := 0
 	for _, f := range e.Findings {
@@ -161,10 +188,15 @@ func (e examined) text(w io.Writer) error {
 	for _, f := range e.Findings {
 		head := fmt.Sprintf("%-8s %-10s", f.State, f.Check)
 		lines := report.Wrap(f.What, columns-margin)
-		if f.Remedy != "" {
-			lines = append(lines, report.Wrap("mend it: "+f.Remedy, columns-margin)...)
+		for _, command := range strings.Split(f.Remedy, "\n") {
+			if prompt := "$ "; command != "" {
+				if strings.HasPrefix(command, " ") {
+					prompt = "" // it goes on
+				}
+				lines = append(lines, prompt+command)
+			}
 		}
-		for _, line := range lines {
+		for _, line := range append(lines, report.Wrap(f.Advice, columns-margin)...) {
 			fmt.Fprintf(w, "%-*s%s\n", margin, head, story.Clean(line))
 			head = ""
 		}
@@ -176,6 +208,6 @@ func (e examined) text(w io.Writer) error {
 			fmt.Fprintln(w, line)
 		}
 	}
-	_, err := fmt.Fprintf(w, "\n%d ok, %d warnings, %d failed\n", e.count(checkup.OK), e.count(checkup.Warning), e.count(checkup.Failed))
+	_, err := fmt.Fprintf(w, "\n%d failed, %s, %d ok\n", e.count(checkup.Failed), count(e.count(checkup.Warning), "warning"), e.count(checkup.OK))
 	return err
 }

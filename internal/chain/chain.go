@@ -238,6 +238,8 @@ func (w *Walk) End() []Finding {
 		w.founded(name, j)
 		s := j.standing
 		switch {
+		case j.last > j.top && j.top == 0:
+			w.found(name, 1, Truncated, "the whole journal is missing: entry %d was logged", j.last)
 		case j.last > j.top:
 			w.found(name, j.top+1, Truncated, "entry %d was logged, but the journal ends with entry %d", j.last, j.top)
 		case s == nil || j.broken > 0:

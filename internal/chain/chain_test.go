@@ -90,7 +90,7 @@ func TestTheFirstBrokenEntryIsNamed(t *testing.T) {
 		}, "a 4 truncated: entry 5 was logged, but the journal ends with entry 3"},
 		{"a whole journal is gone", func(l *ledger) {
 			l.logged, l.entries = []mfa.Head{head(l.entries[0])}, nil
-		}, "a 1 truncated: entry 1 was logged, but the journal ends with entry 0"},
+		}, "a 1 truncated: the whole journal is missing: entry 1 was logged"},
 		{"the last entries are cut off and counted", func(l *ledger) {
 			_, s := grow("a", 5)
 			l.standing, l.entries = []mfa.Standing{s}, l.entries[:3]
@@ -316,6 +316,9 @@ func TestTruncationIsFoundWhenAHeadWasLogged(t *testing.T) {
 			Journal: "a", Number: keep + 1, Kind: chain.Truncated,
 			What: fmt.Sprintf("entry %d was logged, but the journal ends with entry %d", last, keep),
 		}}
+		if keep == 0 {
+			want[0].What = fmt.Sprintf("the whole journal is missing: entry %d was logged", last)
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("-want +got:\n%s", diff)
 		}

@@ -1,6 +1,7 @@
 package checkup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,17 @@ import (
 	cognitotypes "github.com/aws/aws-sdk-go-v2/service/cognitoidentityprovider/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	eventtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	awsscheduler "github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/property"
 	"github.com/stackflow/relatch/internal/scheduler"
 	"github.com/stackflow/relatch/internal/stack"
 	"github.com/stackflow/relatch/internal/worker"
@@ -71,6 +77,13 @@ type Events interface {
 	ListRules(context.Context, *eventbridge.ListRulesInput, ...func(*eventbridge.Options)) (*eventbridge.ListRulesOutput, error)
 }
 
+// Functions is what is asked of Lambda.
+type Functions interface {
+	GetFunctionConfiguration(context.Context, *lambda.GetFunctionConfigurationInput, ...func(*lambda.Options)) (*lambda.GetFunctionConfigurationOutput, error)
+	GetFunctionConcurrency(context.Context, *lambda.GetFunctionConcurrencyInput, ...func(*lambda.Options)) (*lambda.GetFunctionConcurrencyOutput, error)
+	ListEventSourceMappings(context.Context, *lambda.ListEventSourceMappingsInput, ...func(*lambda.Options)) (*lambda.ListEventSourceMappingsOutput, error)
+}
+
 // Queues is what is asked of SQS.
 type Queues interface {
 	GetQueueAttributes(context.Context, *sqs.GetQueueAttributesInput, ...func(*sqs.Options)) (*sqs.GetQueueAttributesOutput, error)
@@ -79,12 +92,17 @@ type Queues interface {
 // Messages is what is asked of SNS.
 type Messages interface {
 	GetSMSSandboxAccountStatus(context.Context, *sns.GetSMSSandboxAccountStatusInput, ...func(*sns.Options)) (*sns.GetSMSSandboxAccountStatusOutput, error)
+	ListSubscriptionsByTopic(context.Context, *sns.ListSubscriptionsByTopicInput, ...func(*sns.Options)) (*sns.ListSubscriptionsByTopicOutput, error)
+	GetSubscriptionAttributes(context.Context, *sns.GetSubscriptionAttributesInput, ...func(*sns.Options)) (*sns.GetSubscriptionAttributesOutput, error)
 }
 
-// Doctor looks at a Relatch. Every field is required.
+// Doctor looks at a Relatch. Every field but Flags and Own is required.
 type Doctor struct {
 	Settings stack.Settings
 	Region   string
+	// Flags is what each command of a remedy is given to ask the same AWS, such as
+	// "--region", "eu-west-1"; Own is what those of relatch are given besides.
+	Flags, Own []string
 
 	Cognito   Cognito
 	Users     Users
@@ -94,17 +112,15 @@ type Doctor struct {
 	Trails    Trails
 	Events    Events
 	Queues    Queues
+	Functions Functions
 	Messages  Messages
 	Schedules scheduler.Client
 	Now       func() time.Time
 }
 
-// Examine looks at everything, and says how it found it.
+// Examine looks at everything, and says how it found it, the worst first.
 func (d *Doctor) Examine(ctx context.Context) []Finding {
-	checks := []check{
-		{"mode", func(context.Context) ([]Finding, error) { return []Finding{observed(d.Settings[stack.Mode])}, nil }},
-		{"policy", d.policy},
-	}
+	checks := []check{{"mode", d.mode}, {"policy", d.policy}}
 	for _, pool := range d.Settings.Pools() {
 		checks = append(checks,
 			check{"pool", func(ctx context.Context) ([]Finding, error) { return d.mfa(ctx, pool) }},
@@ -112,10 +128,18 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 			check{"factors", func(ctx context.Context) ([]Finding, error) { return d.factors(ctx, pool) }},
 		)
 	}
-	return run(ctx, append(checks, check{"sms", d.sms},
-		check{"trail", d.trail}, check{"rule", d.rule}, check{"alerts", d.bus}, check{"queues", d.queues},
+	found := run(ctx, append(checks, check{"sms", d.sms},
+		check{"trail", d.trail}, check{"rule", d.rules}, check{"alerts", d.alerts}, check{"queues", d.queues}, check{"functions", d.functions},
 		check{"ledger", d.table}, check{"backups", d.backups}, check{"sweep", d.sweep}, check{"timers", d.timers}, check{"guard", d.guard},
 	))
+	for i := range found {
+		found[i].Remedy = addressed(found[i].Remedy, d.Flags, d.Own)
+	}
+	return found
+}
+
+func (d *Doctor) mode(context.Context) ([]Finding, error) {
+	return []Finding{observed(d.Settings[stack.Mode], d.Settings[stack.Name], d.Settings.List(stack.Parameters))}, nil
 }
 
 // need returns a setting, or an error that says how to give it.
@@ -127,23 +151,31 @@ func (d *Doctor) need(o stack.Output) (string, error) {
 }
 
 func (d *Doctor) policy(ctx context.Context) ([]Finding, error) {
-	place := "the table " + d.Settings[stack.PolicyTable]
-	if d.Settings[stack.PolicyParameter] != "" {
-		place = "the parameter " + d.Settings[stack.PolicyParameter]
+	table := d.Settings[stack.PolicyTable]
+	place := "the table " + table
+	write := "aws dynamodb put-item --table-name " + quote(table) + " --item " +
+		`"$(jq -n --arg v %s '{"` + cmp.Or(d.Settings[stack.PolicyKey], "name") + `":{"S":"` + property.Record + `"},"` + cmp.Or(d.Settings[stack.PolicyValue], "value") + `":{"S":$v}}')"`
+	if parameter := d.Settings[stack.PolicyParameter]; parameter != "" {
+		place = "the parameter " + parameter
+		write = "aws ssm put-parameter --name " + quote(parameter) + " --type String --overwrite --value %s"
 	} else if _, err := d.need(stack.PolicyTable); err != nil {
 		return nil, err
 	}
 	raw, err := d.Policy.Read(ctx)
+	if missing(err) {
+		return []Finding{bad("there is no place for the record mfa.required_roles: %s is not there", place).
+			advise("it is the product's; until it is there the last good record holds, else the product's defaults")}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return record(raw, place), nil
+	return []Finding{record(raw, place, write)}, nil
 }
 
 func (d *Doctor) mfa(ctx context.Context, pool mfa.PoolID) ([]Finding, error) {
 	c, err := d.Cognito.GetUserPoolMfaConfig(ctx, &cognitoidentityprovider.GetUserPoolMfaConfigInput{UserPoolId: new(string(pool))})
 	if missing(err) {
-		return []Finding{bad("there is no pool "+string(pool), "correct the stack's pools")}, nil
+		return []Finding{bad("there is no pool %s", pool).advise("correct the stack's parameter UserPoolArns")}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -228,7 +260,8 @@ func (d *Doctor) factors(ctx context.Context, pool mfa.PoolID) ([]Finding, error
 			return []Finding{factors(u, out.ConfiguredUserAuthFactors)}, nil
 		}
 	}
-	return []Finding{warn(fmt.Sprintf("%s: of %d users with a required role none has TOTP on, so AdminGetUserAuthFactors was not tried", pool, min(seen, asked)), "")}, nil
+	return []Finding{warn("%s: of %d users with a required role none has TOTP on, so AdminGetUserAuthFactors was not tried", pool, min(seen, asked)).
+		advise("nothing has to be done")}, nil
 }
 
 func (d *Doctor) trail(ctx context.Context) ([]Finding, error) {
@@ -251,58 +284,206 @@ func (d *Doctor) trail(ctx context.Context) ([]Finding, error) {
 		}
 		all = append(all, seen)
 	}
-	if found := trails(d.Region, all); found.State == OK || len(errs) == 0 {
+	if found := trails(d.Region, d.Settings[stack.TrailARN], all); found.State == OK || len(errs) == 0 {
 		return []Finding{found}, nil
 	}
 	return nil, errors.Join(errs...)
 }
 
-func (d *Doctor) rule(ctx context.Context) ([]Finding, error) {
-	name, err := d.need(stack.RuleName)
+// rules looks at the rules that bring the calls, and at those that page for alarms.
+func (d *Doctor) rules(ctx context.Context) ([]Finding, error) {
+	s, err := d.shipped()
 	if err != nil {
 		return nil, err
 	}
-	audit, err := d.attributes(ctx, d.Settings[stack.AuditQueueURL])
-	if err != nil {
-		return nil, err
+	var out []Finding
+	var errs []error
+	for _, r := range s.rules {
+		if r.EventBusName == "" {
+			found, _, err := d.rule(ctx, r)
+			out, errs = append(out, found...), append(errs, err)
+		}
 	}
-	r, err := d.Events.DescribeRule(ctx, &eventbridge.DescribeRuleInput{Name: &name})
-	if missing(err) {
-		return []Finding{bad("there is no rule "+name+": no delivery arrives", "deploy Relatch's stack again")}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	t, err := d.Events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: &name})
-	if err != nil {
-		return nil, err
-	}
-	return rule(name, audit["QueueArn"], r, t.Targets), nil
+	return out, errors.Join(errs...)
 }
 
-func (d *Doctor) bus(ctx context.Context) ([]Finding, error) {
+// rule looks at one rule, and returns its targets if it is enabled.
+func (d *Doctor) rule(ctx context.Context, r shippedRule) ([]Finding, []eventtypes.Target, error) {
+	var bus *string
+	if r.EventBusName != "" {
+		bus = &r.EventBusName
+	}
+	there, err := d.Events.DescribeRule(ctx, &eventbridge.DescribeRuleInput{Name: &r.Name, EventBusName: bus})
+	switch {
+	case missing(err) && r.Conditional:
+		return nil, nil, nil
+	case missing(err):
+		return r.judge(nil, nil), nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	t, err := d.Events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: &r.Name, EventBusName: bus})
+	if err != nil {
+		return nil, nil, err
+	}
+	found := r.judge(there, t.Targets)
+	if there.State == eventtypes.RuleStateDisabled {
+		return found, nil, nil
+	}
+	return found, t.Targets, nil
+}
+
+// alerts looks at the bus, at its rules, and at whom they reach.
+func (d *Doctor) alerts(ctx context.Context) ([]Finding, error) {
 	bus, err := d.need(stack.AlertBusName)
 	if err != nil {
 		return nil, err
 	}
 	if _, err := d.Events.DescribeEventBus(ctx, &eventbridge.DescribeEventBusInput{Name: &bus}); missing(err) {
-		return []Finding{bad("there is no bus "+bus+": alerts are lost", "deploy Relatch's stack again")}, nil
+		return []Finding{bad("there is no bus %s: alerts are lost", bus).mend("aws events create-event-bus --name %s", bus).
+			advise("its rules are gone too: look again once it is there, and find out who deleted it")}, nil
 	} else if err != nil {
 		return nil, err
 	}
-	rules, err := d.Events.ListRules(ctx, &eventbridge.ListRulesInput{EventBusName: &bus})
-	if err != nil {
-		return nil, err
+	s, err := d.shipped()
+	errs := []error{err}
+	var out []Finding
+	reached := map[string]bool{} // by enabled rules
+	known := map[string]bool{}
+	for _, r := range s.rules {
+		if known[r.Name] = true; r.EventBusName != bus {
+			continue
+		}
+		found, targets, err := d.rule(ctx, r)
+		for _, t := range targets {
+			reached[value(t.Arn)] = true
+		}
+		out, errs = append(out, found...), append(errs, err)
 	}
-	targets := map[string]int{}
-	for _, r := range rules.Rules {
-		t, err := d.Events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: r.Name, EventBusName: &bus})
+	errs = append(errs, d.others(ctx, bus, known, reached))
+	topic, err := d.need(stack.TopicARN)
+	if err != nil {
+		return out, errors.Join(append(errs, err)...)
+	}
+	subscribers, err := d.subscribers(ctx, topic)
+	switch {
+	case missing(err):
+		out = append(out, gone("topic", tail(topic)))
+	case err != nil:
+		errs = append(errs, err)
+	default:
+		out = append(out, heard(topic, d.Settings[stack.AlertEmail], reached, subscribers)...)
+	}
+	return out, errors.Join(errs...)
+}
+
+// others adds what the enabled rules of the bus send to that are not known: somebody's own.
+func (d *Doctor) others(ctx context.Context, bus string, known, reached map[string]bool) error {
+	for in := (&eventbridge.ListRulesInput{EventBusName: &bus}); ; {
+		page, err := d.Events.ListRules(ctx, in)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Rules {
+			// The archive's rule tells nobody; it is AWS's own.
+			if known[value(r.Name)] || r.State == eventtypes.RuleStateDisabled || strings.HasPrefix(value(r.Name), "Events-Archive-") {
+				continue
+			}
+			t, err := d.Events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: r.Name, EventBusName: &bus})
+			if err != nil {
+				return err
+			}
+			for _, target := range t.Targets {
+				reached[value(target.Arn)] = true
+			}
+		}
+		if in.NextToken = page.NextToken; value(in.NextToken) == "" {
+			return nil
+		}
+	}
+}
+
+func (d *Doctor) subscribers(ctx context.Context, topic string) ([]subscriber, error) {
+	var all []subscriber
+	for in := (&sns.ListSubscriptionsByTopicInput{TopicArn: &topic}); ; {
+		page, err := d.Messages.ListSubscriptionsByTopic(ctx, in)
 		if err != nil {
 			return nil, err
 		}
-		targets[value(r.Name)] = len(t.Targets)
+		for _, found := range page.Subscriptions {
+			s := subscriber{Subscription: found}
+			if s.confirmed() {
+				out, err := d.Messages.GetSubscriptionAttributes(ctx, &sns.GetSubscriptionAttributesInput{SubscriptionArn: found.SubscriptionArn})
+				if err != nil {
+					return nil, err
+				}
+				s.filter = out.Attributes["FilterPolicy"]
+			}
+			all = append(all, s)
+		}
+		if in.NextToken = page.NextToken; value(in.NextToken) == "" {
+			return all, nil
+		}
 	}
-	return []Finding{receivers(bus, rules.Rules, targets)}, nil
+}
+
+// functions looks at the functions, and at what makes them run.
+func (d *Doctor) functions(ctx context.Context) ([]Finding, error) {
+	var out []Finding
+	var errs []error
+	if _, err := d.need(stack.FunctionNames); err != nil {
+		errs = append(errs, err)
+	}
+	for _, name := range d.Settings.List(stack.FunctionNames) {
+		c, err := d.Functions.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &name})
+		if missing(err) {
+			out = append(out, gone("function", name))
+			continue
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		reserved, err := d.Functions.GetFunctionConcurrency(ctx, &lambda.GetFunctionConcurrencyInput{FunctionName: &name})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, function(c, reserved.ReservedConcurrentExecutions, d.Settings[stack.Mode])...)
+	}
+	s, err := d.shipped()
+	errs = append(errs, err)
+	for _, source := range s.sources {
+		all, err := d.mappings(ctx, source.EventSourceArn)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, source.judge(all)...)
+	}
+	for _, schedule := range s.schedules {
+		there, err := d.Schedules.GetSchedule(ctx, &awsscheduler.GetScheduleInput{Name: &schedule.Name, GroupName: &schedule.GroupName})
+		if err != nil && !missing(err) {
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, schedule.judge(there))
+	}
+	return out, errors.Join(errs...)
+}
+
+func (d *Doctor) mappings(ctx context.Context, queue string) ([]lambdatypes.EventSourceMappingConfiguration, error) {
+	var all []lambdatypes.EventSourceMappingConfiguration
+	for in := (&lambda.ListEventSourceMappingsInput{EventSourceArn: &queue}); ; {
+		page, err := d.Functions.ListEventSourceMappings(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.EventSourceMappings...)
+		if in.Marker = page.NextMarker; value(in.Marker) == "" {
+			return all, nil
+		}
+	}
 }
 
 // attributes are a queue's ARN and number of messages.
@@ -314,7 +495,10 @@ func (d *Doctor) attributes(ctx context.Context, queue string) (map[string]strin
 		return nil, fmt.Errorf("%q is no queue's URL", queue)
 	}
 	out, err := d.Queues.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
-		QueueUrl: &queue, AttributeNames: []sqstypes.QueueAttributeName{sqstypes.QueueAttributeNameQueueArn, sqstypes.QueueAttributeNameApproximateNumberOfMessages},
+		QueueUrl: &queue, AttributeNames: []sqstypes.QueueAttributeName{
+			sqstypes.QueueAttributeNameQueueArn, sqstypes.QueueAttributeNameApproximateNumberOfMessages, sqstypes.QueueAttributeNameApproximateNumberOfMessagesNotVisible,
+			sqstypes.QueueAttributeNameRedrivePolicy,
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -329,11 +513,14 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 		a, err := d.attributes(ctx, queue)
 		switch {
 		case missing(err):
-			out = append(out, bad("there is no queue "+queue, "deploy Relatch's stack again"))
+			out = append(out, gone("queue", queue))
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			out = append(out, waiting(queue, dead, a["ApproximateNumberOfMessages"]))
+			out = append(out, waiting(queue, a["QueueArn"], dead, a["ApproximateNumberOfMessages"], a["ApproximateNumberOfMessagesNotVisible"]))
+			if !dead && a["RedrivePolicy"] == "" {
+				out = append(out, lossy(queue, a["QueueArn"]))
+			}
 		}
 	}
 	look(d.Settings[stack.AuditQueueURL], false)
@@ -344,17 +531,15 @@ func (d *Doctor) queues(ctx context.Context) ([]Finding, error) {
 	if len(d.Settings.List(stack.DeadLetterQueueURLs)) == 0 {
 		look("", true)
 	}
-	if len(errs) > 0 {
-		return out, errs[0]
-	}
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 func (d *Doctor) table(ctx context.Context) ([]Finding, error) {
 	name := d.Settings[stack.LedgerTable]
 	out, err := d.Tables.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &name})
 	if missing(err) {
-		return []Finding{bad("there is no table "+name, "deploy Relatch's stack again; if it was deleted, restore it first")}, nil
+		return []Finding{bad("there is no table %s: there is no ledger", name).
+			mend("aws dynamodb list-backups --table-name %s", name).advise("if it was deleted, restore it to that name by point-in-time recovery; find out who deleted it")}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -384,7 +569,7 @@ func (d *Doctor) sweep(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Finding{swept(b.CompletedAt, d.Now())}, nil
+	return []Finding{swept(b.CompletedAt, d.Now(), d.sweeper())}, nil
 }
 
 // timers looks for the timer of each open override that is not due yet and can be restored.
@@ -403,7 +588,7 @@ func (d *Doctor) timers(ctx context.Context) ([]Finding, error) {
 	for _, pool := range d.Settings.Pools() {
 		for s, err := range d.Ledger.Open(ctx, pool) {
 			if err != nil {
-				return nil, err
+				return out, err
 			}
 			o := s.Override
 			if o == nil || o.Unrestorable || !o.Deadline.After(d.Now()) {
@@ -412,19 +597,27 @@ func (d *Doctor) timers(ctx context.Context) ([]Finding, error) {
 			stands, err := timer.Stands(ctx, mfa.TimerName(o.ID))
 			switch {
 			case err != nil:
-				return nil, err
+				return out, err
 			case stands:
 				stand++
 			default:
-				out = append(out, bad(fmt.Sprintf("%s, due %s, has no timer %s in the group %s", o.ID, o.Deadline.UTC().Format(time.RFC3339), mfa.TimerName(o.ID), group),
-					"the next sweep makes it anew; find out who removed it; to end the override now: relatch end "+o.ID))
+				out = append(out, lost(o.ID, o.Deadline, group, d.sweeper()))
 			}
 		}
 	}
 	if len(out) == 0 {
-		out = []Finding{good("all %d open overrides that are not due yet have their timers", stand)}
+		out = []Finding{good("open overrides that are not due yet: %d, each with its timer", stand)}
 	}
 	return out, nil
+}
+
+// sweeper is the name of the function sweep, if it is known.
+func (d *Doctor) sweeper() string {
+	names := d.Settings.List(stack.FunctionNames)
+	if i := slices.IndexFunc(names, func(n string) bool { return strings.HasSuffix(n, "-sweep") }); i >= 0 {
+		return names[i]
+	}
+	return ""
 }
 
 func (d *Doctor) guard(ctx context.Context) ([]Finding, error) {

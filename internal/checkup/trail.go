@@ -1,15 +1,11 @@
 package checkup
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	"github.com/aws/aws-sdk-go-v2/service/cloudtrail/types"
-	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	eventtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 )
 
 // trail is one that is here, with what was asked about it.
@@ -52,62 +48,49 @@ func (t trail) writes() bool {
 	})
 }
 
-// trails judges whether some trail brings the calls to EventBridge.
-func trails(region string, all []trail) Finding {
+// trails judges whether some trail brings the calls to EventBridge. Watched is the
+// ARN of the one whose end Relatch reports; it may be unknown.
+func trails(region, watched string, all []trail) Finding {
 	var why []string
+	var first Finding // with the remedy for the first that could do it
+	if i := slices.IndexFunc(all, func(t trail) bool { return value(t.TrailARN) == watched }); i > 0 {
+		all[0], all[i] = all[i], all[0]
+	}
 	for _, t := range all {
-		name := value(t.Name)
+		name, mend := value(t.Name), Finding{}
+		home := "" // a trail is changed in the Region where it was made
+		if h := value(t.HomeRegion); h != region {
+			home = " --region " + h
+		}
 		switch {
 		case !value(t.IsMultiRegionTrail) && value(t.HomeRegion) != region:
 			why = append(why, name+" is of another Region")
+			continue
 		case !t.logging:
 			why = append(why, name+" is stopped")
+			mend = mend.mend("aws cloudtrail start-logging"+home+" --name %s", name)
 		case !t.writes():
 			why = append(why, name+" logs no management events that write")
+			mend = mend.mend("aws cloudtrail put-event-selectors"+home+" --trail-name %s --event-selectors %s", name, `[{"ReadWriteType":"All","IncludeManagementEvents":true}]`).
+				advise("this replaces all selectors of the trail: if it logs data events too, add these")
+		case watched != "" && watched != value(t.TrailARN):
+			return warn("the trail %s logs management events, but Relatch reports only when somebody stops %s", name, tail(watched)).
+				advise("deploy the stack with TrailArn=%s", value(t.TrailARN))
 		default:
 			return good("the trail %s logs management events", name)
 		}
-	}
-	if len(why) == 0 {
-		return bad("there is no trail: EventBridge gets no calls",
-			"aws cloudtrail create-trail --name relatch --s3-bucket-name BUCKET --is-multi-region-trail && aws cloudtrail start-logging --name relatch")
-	}
-	first := value(all[0].Name)
-	return bad("no trail logs management events here: "+strings.Join(why, "; "),
-		fmt.Sprintf(`aws cloudtrail start-logging --name %s && aws cloudtrail put-event-selectors --trail-name %s --event-selectors '[{"ReadWriteType":"All","IncludeManagementEvents":true}]'`, first, first))
-}
-
-// rule judges the rule that brings Cognito's calls to audit's queue.
-func rule(name, queueARN string, r *eventbridge.DescribeRuleOutput, targets []eventtypes.Target) []Finding {
-	var out []Finding
-	if r.State == eventtypes.RuleStateDisabled {
-		out = append(out, bad("the rule "+name+" is disabled: no delivery arrives", "aws events enable-rule --name "+name))
-	}
-	var pattern struct {
-		Source     []any `json:"source"`
-		DetailType []any `json:"detail-type"`
-	}
-	if err := json.Unmarshal([]byte(value(r.EventPattern)), &pattern); err != nil || !slices.Contains(pattern.Source, any("aws.cognito-idp")) ||
-		!slices.Contains(pattern.DetailType, any("AWS API Call via CloudTrail")) {
-		out = append(out, bad("the pattern of the rule "+name+" does not match Cognito's calls", "deploy Relatch's stack again"))
-	}
-	if !slices.ContainsFunc(targets, func(t eventtypes.Target) bool { return value(t.Arn) == queueARN }) {
-		out = append(out, bad(fmt.Sprintf("the rule %s does not send to audit's queue %s", name, queueARN), "deploy Relatch's stack again"))
-	}
-	if len(out) == 0 {
-		out = []Finding{good("the rule %s is enabled and sends to audit's queue", name)}
-	}
-	return out
-}
-
-// receivers judges who gets the alerts: the rules of the bus with their number of
-// targets.
-func receivers(bus string, rules []eventtypes.Rule, targets map[string]int) Finding {
-	for _, r := range rules {
-		if r.State != eventtypes.RuleStateDisabled && targets[value(r.Name)] > 0 {
-			return good("alerts go to the bus %s, whose rule %s sends them on", bus, value(r.Name))
+		if first.Remedy == "" {
+			first = mend
 		}
 	}
-	return bad("nobody gets the alerts: the bus "+bus+" has no enabled rule with a target",
-		fmt.Sprintf(`aws events put-rule --event-bus-name %s --name on-call --event-pattern '{"source":["relatch"]}' && aws events put-targets …`, bus))
+	f := bad("there is no trail: EventBridge gets no calls")
+	if len(why) > 0 {
+		f = bad("no trail logs management events here, so EventBridge gets no calls: %s", strings.Join(why, "; "))
+	}
+	if first.Remedy == "" {
+		first = first.mend("aws cloudtrail create-trail --name relatch --s3-bucket-name BUCKET --is-multi-region-trail && aws cloudtrail start-logging --name relatch").
+			advise("BUCKET is one whose policy lets CloudTrail write")
+	}
+	f.Remedy, f.Advice = first.Remedy, first.Advice
+	return f
 }

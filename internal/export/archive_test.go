@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/export"
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -138,7 +140,7 @@ func TestAFileThatCannotBeReadIsNamed(t *testing.T) {
 func TestHeadsAreFoundAmongLogLines(t *testing.T) {
 	line := `{"level":"info","msg":"record","schema":"relatch.record/1","head":{"journal":"a","number":2,"hash":"ff"}}`
 	text := strings.Join([]string{
-		"INIT_START Runtime Version", `{"level":"info","msg":"sweep"}`, bare, "{", "",
+		"INIT_START Runtime Version", `{"level":"info","msg":"sweep"}`, bare, `{"head":{"journal":"a"`, "",
 		`{"journal":"a","number":1,"hash":"ee"}`,
 		line,
 		"2026-11-23T03:13:11.000Z " + line,
@@ -146,20 +148,87 @@ func TestHeadsAreFoundAmongLogLines(t *testing.T) {
 		`{"@message":` + quote(t, line) + `}`,
 		`{"message":"no head"}`,
 	}, "\n")
-	var got []mfa.Head
+	var got []export.Head
+	var broken []string
 	for h, err := range (export.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text)}).Heads() {
 		if err != nil {
-			t.Fatal(err)
+			broken = append(broken, err.Error())
+			continue
 		}
 		got = append(got, h)
 	}
-	second := mfa.Head{Journal: "a", Number: 2, Hash: "ff"}
-	if diff := cmp.Diff([]mfa.Head{{Journal: "a", Number: 1, Hash: "ee"}, second, second, second, second}, got); diff != "" {
+	want := []export.Head{{Place: "-:1"}, {Head: mfa.Head{Journal: "a", Number: 1, Hash: "ee"}, Place: "-:6"}}
+	for n := 7; n <= 10; n++ {
+		want = append(want, export.Head{Head: mfa.Head{Journal: "a", Number: 2, Hash: "ff"}, Place: fmt.Sprint("-:", n)})
+	}
+	want = append(want, export.Head{Place: "-:11"})
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"-:4: " + export.ErrNoHead.Error()}, broken); diff != "" {
+		t.Errorf("broken lines (-want +got):\n%s", diff)
 	}
 	for _, err := range (export.Files{Paths: []string{"nowhere"}}).Heads() {
 		if !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("a missing file: %v", err)
+		}
+	}
+}
+
+// TestItemsOfTheTableAreReadHoweverTheyAreKept: as aws dynamodb scan writes them, as
+// exports to S3 have them, in whatever order.
+func TestItemsOfTheTableAreReadHoweverTheyAreKept(t *testing.T) {
+	s := mfa.Standing{Journal: "user/p/u", Version: 1}
+	var want []mfa.Entry
+	var items []string
+	for range 3 {
+		next, e := s.Append(mfa.Record{Schema: mfa.RecordSchema, Problem: `<a> & "b"`})
+		s, want = next, append(want, e)
+		items = append(items, fmt.Sprintf(`{"pk":{"S":"user/p/u"},"sk":{"S":"entry/%010d"},"journal":{"S":"user/p/u"},"number":{"N":"%d"},"prev":{"S":%q},"hash":{"S":%q},"record":{"S":%s}}`,
+			e.Number, e.Number, e.Prev, e.Hash, quote(t, string(e.Record))))
+	}
+	standing, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	items[0], items[2] = items[2], items[0]
+	items = append(items, `{"pk":{"S":"user/p/u"},"sk":{"S":"standing"},"version":{"N":"3"},"standing":{"S":`+quote(t, string(standing))+`}}`, `{"pk":{"S":"ticket/CHG1"},"sk":{"S":"use"},"use":{"S":"{}"}}`)
+	var pages strings.Builder
+	for _, it := range items {
+		pages.WriteString(`{"Count": 1, "Items": [` + it + `], "LastEvaluatedKey": {"pk": {"S": "x"}}}` + "\n")
+	}
+	for name, text := range map[string]string{
+		"a scan":        "{\n    \"Items\": [\n" + strings.Join(items, ",\n") + "\n    ],\n    \"Count\": 5,\n    \"ConsumedCapacity\": null\n}\n",
+		"pages of it":   pages.String(),
+		"its items":     "[" + strings.Join(items, ",") + "]",
+		"one per line":  strings.Join(items, "\n"),
+		"as S3 has it":  `{"Item":` + strings.Join(items, "}\n{\"Item\":") + "}",
+		"without count": `{"Items":[` + strings.Join(items, ",") + "]}",
+	} {
+		var got []mfa.Entry
+		var told []dynamo.Journal
+		for e, err := range (export.Files{Paths: []string{"-"}, Stdin: strings.NewReader(text), Journal: func(j dynamo.Journal) { told = append(told, j) }}).Entries() {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			got = append(got, e)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if len(told) != 1 || told[0].Standing.Entries != 3 || told[0].Standing.Head != want[2].Hash {
+			t.Errorf("%s: the journals are %+v", name, told)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"Items":[{"pk":{"S":"user/p/u"},"sk":{"S":"entry/1"}}]}`: "read journal user/p/u: read the entry: there is no number number",
+		`{"Items":[{"pk":`: "-: jsontext: unexpected EOF",
+		`[3]`:              "-: item 1: neither an entry of the ledger nor a record",
+	} {
+		got, problems := entries(t, text)
+		if len(problems) != 1 || !strings.HasPrefix(problems[0], want) {
+			t.Errorf("%s: %v, %q", text, got, problems)
 		}
 	}
 }

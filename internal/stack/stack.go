@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
 	"github.com/aws/smithy-go"
 
@@ -44,6 +45,16 @@ const (
 	PolicyParameter     Output = "PolicyParameter"
 )
 
+// Besides, the stack's name, its parameters of these names, and the names of all of
+// them.
+const (
+	Name       Output = "StackName"
+	TrailARN   Output = "TrailArn"
+	RunbookURL Output = "RunbookUrl"
+	AlertEmail Output = "AlertEmail"
+	Parameters Output = "Parameters"
+)
+
 // Variables are the environment variables that give a setting without a stack. Where
 // the functions have the setting too, they are told it by the same variable.
 var Variables = map[Output]string{
@@ -52,6 +63,7 @@ var Variables = map[Output]string{
 	AuditQueueURL: "RELATCH_AUDIT_QUEUE_URL", ReenableQueueURL: "RELATCH_REENABLE_QUEUE_URL", DeadLetterQueueURLs: "RELATCH_DEAD_LETTERS_URL",
 	ScheduleGroup: "RELATCH_SCHEDULE_GROUP", RuleName: "RELATCH_RULE", FunctionNames: "RELATCH_FUNCTIONS", Mode: "RELATCH_MODE",
 	PolicyTable: "RELATCH_POLICY_TABLE", PolicyKey: "RELATCH_POLICY_KEY", PolicyValue: "RELATCH_POLICY_VALUE", PolicyParameter: "RELATCH_POLICY_PARAMETER",
+	TrailARN: "RELATCH_TRAIL_ARN",
 }
 
 // Flags are the command's flags that give a setting.
@@ -150,7 +162,7 @@ func (s Settings) lacks(needed []Output) []Output {
 	return missing
 }
 
-// describe returns the outputs of the stack.
+// describe returns the outputs of the stack, and what is taken of its parameters.
 func describe(ctx context.Context, client Describer, name string) (Settings, error) {
 	out, err := client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &name})
 	if api, ok := errors.AsType[smithy.APIError](err); ok && api.ErrorCode() == "ValidationError" {
@@ -166,6 +178,14 @@ func describe(ctx context.Context, client Describer, name string) (Settings, err
 				s[Output(*o.OutputKey)] = *o.OutputValue
 			}
 		}
+		var names []string
+		for _, p := range found.Parameters {
+			name, value := Output(aws.ToString(p.ParameterKey)), aws.ToString(p.ParameterValue)
+			if names = append(names, string(name)); slices.Contains([]Output{TrailARN, RunbookURL, AlertEmail}, name) {
+				s[name] = value
+			}
+		}
+		s[Name], s[Parameters] = aws.ToString(found.StackName), strings.Join(names, ",")
 	}
 	return s, nil
 }

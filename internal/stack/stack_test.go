@@ -29,6 +29,7 @@ func (s stacks) DescribeStacks(_ context.Context, in *cloudformation.DescribeSta
 	for key, value := range found {
 		stack.Outputs = append(stack.Outputs, types.Output{OutputKey: new(string(key)), OutputValue: &value})
 	}
+	stack.Parameters = []types.Parameter{{ParameterKey: new("TrailArn"), ParameterValue: new("arn:trail")}, {ParameterKey: new("PolicyTable"), ParameterValue: new("t")}}
 	return &cloudformation.DescribeStacksOutput{Stacks: []types.Stack{stack}}, nil
 }
 
@@ -55,6 +56,9 @@ func TestASettingIsTakenFromTheNearestThatHasIt(t *testing.T) {
 		}
 	}
 	got, err := Find(t.Context(), account, Given{Stack: "prod", Getenv: func(string) string { return "" }}, LedgerTable)
+	if got[TrailARN] != "arn:trail" || got[PolicyTable] != "" || got[Parameters] != "TrailArn,PolicyTable" {
+		t.Errorf("of the parameters there are: %v", got)
+	}
 	if diff := cmp.Diff([]mfa.PoolID{"a", "b"}, got.Pools()); err != nil || diff != "" {
 		t.Errorf("pools (-want +got), %v:\n%s", err, diff)
 	}
@@ -110,7 +114,7 @@ func TestEveryOutputHasAVariable(t *testing.T) {
 			t.Errorf("%s has no variable", o)
 		}
 	}
-	if len(seen) != 16 {
+	if len(seen) != 17 {
 		t.Errorf("%d variables", len(seen))
 	}
 }

@@ -47,9 +47,19 @@ type Account struct {
 	ledger *dynamodb.CreateTableInput // as the stack has it
 }
 
-// Open makes an account of the test's own that has the stack. Without the servers or
-// the AWS CLI the test is skipped, or fails where RELATCH_SERVERS is "required".
+// Open makes an account of the test's own that has the stack, on which stories can be
+// played. Without the servers or the AWS CLI the test is skipped, or fails where
+// RELATCH_SERVERS is "required".
 func Open(t testing.TB) *Account {
+	t.Helper()
+	a := Deploy(t)
+	a.byHand(t)
+	return a
+}
+
+// Deploy is Open, but nothing is changed that moto has made of the stack. There are
+// the schedule groups, which it does not make, and the ledger on DynamoDB Local.
+func Deploy(t testing.TB) *Account {
 	t.Helper()
 	Tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2'")
 	a := &Account{Account: wiretest.Start(t), told: map[string][]string{}}
@@ -68,7 +78,8 @@ func Open(t testing.TB) *Account {
 		t.Fatal(err)
 	}
 	a.FindQueues(t, wiretest.AuditQueue, wiretest.ReenableQueue, wiretest.DeadLetters, wiretest.ReenableDeadLetters, wiretest.TimerDeadLetter)
-	a.byHand(t)
+	a.MakeScheduleGroup(t, wiretest.ScheduleGroup)
+	a.MakeScheduleGroup(t, wiretest.ScheduleGroup+"-sweep")
 	for _, function := range functions {
 		a.told[function] = a.environment(t, function)
 	}
@@ -111,8 +122,8 @@ func (a *Account) packaged(t testing.TB) string {
 
 // byHand does what moto does not. Nothing else that is Relatch's is made by hand:
 //   - CloudFormation on moto knows neither schedules and their groups nor function
-//     URLs: the groups are made here, the output OverrideUrl is made up in Folder,
-//     and nothing invokes the sweep but the test.
+//     URLs: the groups are made in Deploy, the output OverrideUrl is made up in
+//     Folder, and nothing invokes the sweep but the test.
 //   - Its rules can neither send to a topic nor write a text into a template. What
 //     they send to the topic goes, whole, to the queue AlertQueue.
 //   - The archive takes it 100 ms for each alert: it is deleted.
@@ -122,8 +133,6 @@ func (a *Account) packaged(t testing.TB) string {
 func (a *Account) byHand(t testing.TB) {
 	t.Helper()
 	ctx := t.Context()
-	a.MakeScheduleGroup(t, wiretest.ScheduleGroup)
-	a.MakeScheduleGroup(t, wiretest.ScheduleGroup+"-sweep")
 	a.MakeQueues(t, wiretest.AlertQueue)
 	for _, bus := range []string{"default", wiretest.AlertBus} {
 		rules, err := a.Events.ListRules(ctx, &eventbridge.ListRulesInput{EventBusName: &bus, NamePrefix: new(Name + "-")})
