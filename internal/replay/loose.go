@@ -63,6 +63,9 @@ func (l *Loader) loose(ctx context.Context, paths []string) (Scenario, error) {
 	slices.SortFunc(all.errs, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
 	s := Scenario{Account: l.Account, Skipped: all.skipped}
 	s.Deliveries, s.spilled = all.deliveries(l)
+	if s.spilled == nil {
+		err = errors.Join(err, l.shelf.failed())
+	}
 	return s, errors.Join(append(all.errs, err)...)
 }
 
@@ -95,12 +98,12 @@ func (g *gathering) unread(path string, why Skip, err error) {
 }
 
 // heldAtOnce is how many deliveries all readers together hold before they put
-// them on the shelf; each takes about 1 KB.
-const heldAtOnce = 8 << 10
+// them on the shelf, of which atOnce are not too many for any; each takes about 1 KB.
+const heldAtOnce, atOnce = 4 << 10, 512
 
 // spill puts what is found on the shelf, if it is too much to be held.
 func (g *gathering) spill(l *Loader) {
-	if len(g.found) > cmp.Or(l.hold, heldAtOnce/2/runtime.GOMAXPROCS(0)) && !g.arriving {
+	if len(g.found) > cmp.Or(l.hold, max(heldAtOnce/runtime.GOMAXPROCS(0), atOnce)) && !g.arriving {
 		g.put(l)
 	}
 }
