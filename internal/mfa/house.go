@@ -7,13 +7,18 @@ import (
 	"time"
 )
 
-// guarded returns the ARN of the guard's resource that the call names, or "".
+// guarded returns the ARN of the guard's resource that the call names, or "". A
+// name is one of the call's service, an ARN may be of another: who maps a queue to
+// a function asks Lambda.
 func (h House) guarded(c *Change) string {
 	for _, arn := range h.Guard {
-		if strings.Count(arn, ":") < 5 || strings.Split(arn, ":")[2] != c.Service {
+		if strings.Count(arn, ":") < 5 {
 			continue
 		}
-		if slices.ContainsFunc(c.Resources, func(named string) bool { return names(arn, named) }) {
+		of := strings.Split(arn, ":")[2]
+		if slices.ContainsFunc(c.Resources, func(named string) bool {
+			return (of == c.Service || strings.HasPrefix(named, "arn:")) && names(arn, named)
+		}) {
 			return arn
 		}
 	}
@@ -23,10 +28,15 @@ func (h House) guarded(c *Change) string {
 // names reports whether a request parameter means the resource: by its ARN or
 // that of a part of it (a version, an index, a subscription), by its name, by an
 // ARN or a queue's URL that is cut short in front, by a function's name with a
-// version, or, for a schedule, by its group.
+// version, or, for a schedule, by its group. A resource whose ARN ends in * is
+// every one whose name begins so.
 func names(arn, parameter string) bool {
 	arn = strings.Replace(strings.TrimSuffix(arn, "/*"), ":schedule-group/", ":schedule/", 1)
 	parameter = strings.Replace(parameter, ":schedule-group/", ":schedule/", 1)
+	if start, many := strings.CutSuffix(arn, "*"); many {
+		resource := strings.SplitN(start, ":", 6)[5]
+		return strings.HasPrefix(parameter, start) || strings.HasPrefix(parameter, resource[strings.IndexAny(resource, ":/")+1:])
+	}
 	fields := strings.SplitN(arn, ":", 6)
 	service, account, resource := fields[2], fields[4], fields[5]
 	endsIn := func(name string) bool {
