@@ -148,16 +148,21 @@ func (s *stack) sent(t testing.TB, onAlertBus bool, event map[string]any) map[st
 	return out
 }
 
-// TestEveryAlertReachesWhomItIsFor, as sound JSON, whatever stands in it.
-func TestEveryAlertReachesWhomItIsFor(t *testing.T) {
-	s := deploy(t, everything())
+// everyAlertReachesWhomItIsFor, as sound JSON, whatever stands in it.
+func everyAlertReachesWhomItIsFor(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for title, plain := range alerts(t) {
 		for _, event := range []map[string]any{plain, hostile(plain)} {
 			detail := object(event["detail"])
 			sent := s.sent(t, true, event)
-			for _, to := range []string{"topic", "slack", "central"} {
-				if len(sent[to]) != 1 {
-					t.Errorf("%s: %s gets %d messages", title, to, len(sent[to]))
+			want := map[string]int{"slack": 1, "central": 1, "topic": 1}
+			if slices.Contains(texts(detail["audience"]), "administrators") { // on-call has nothing to do about it
+				want["topic"], want["notices"] = 0, 1
+			}
+			for _, to := range []string{"topic", "notices", "slack", "central"} {
+				if len(sent[to]) != want[to] {
+					t.Errorf("%s: %s gets %d messages, want %d", title, to, len(sent[to]), want[to])
 				}
 			}
 			for to, all := range sent {
@@ -167,7 +172,7 @@ func TestEveryAlertReachesWhomItIsFor(t *testing.T) {
 						t.Errorf("%s to %s: %v in\n%s", title, to, err, h.body)
 						continue
 					}
-					check(t, title, to, detail, body)
+					saysTheSame(t, title, to, detail, body)
 				}
 			}
 			if want := pages(detail); !slices.Equal(actionsOf(t, sent["pagerduty"]), want) {
@@ -211,7 +216,7 @@ func actionsOf(t testing.TB, all []handed) []string {
 	return out
 }
 
-func check(t testing.TB, title, to string, detail, body map[string]any) {
+func saysTheSame(t testing.TB, title, to string, detail, body map[string]any) {
 	t.Helper()
 	const runbooks = "https://github.com/stackflow/relatch/blob/main/"
 	want := map[string]any{}
@@ -222,6 +227,9 @@ func check(t testing.TB, title, to string, detail, body map[string]any) {
 		if detail["severity"] != "info" && detail["state"] != "resolved" {
 			want["what_to_do"], want["runbook"] = detail["what_to_do"], runbooks+text(detail["runbook"])
 		}
+		got = body
+	case to == "notices":
+		want["title"], want["what_happened"], want["what_to_do"], want["alert"] = detail["title"], detail["what_happened"], detail["what_to_do"], detail
 		got = body
 	case to == "slack":
 		want["text"], want["channel"] = detail["title"], "C0123456789"
@@ -247,12 +255,13 @@ func check(t testing.TB, title, to string, detail, body map[string]any) {
 	}
 }
 
-// TestVariablesInsideStringsAreNobodysWords: EventBridge does not escape them.
-func TestVariablesInsideStringsAreNobodysWords(t *testing.T) {
+// variablesInsideStringsAreNobodysWords: EventBridge does not escape them.
+func variablesInsideStringsAreNobodysWords(t testing.TB, in source) {
+	t.Helper()
 	ours := map[string]bool{ // ids and words of Relatch and AWS, and the steps, which name nobody but by an ARN
 		"$.account": true, "$.region": true, "$.detail.incident": true, "$.detail.runbook": true, "$.detail.what_to_do": true, "$.detail.alarmName": true,
 	}
-	s := deploy(t, everything())
+	s := in.deploy(t, everything())
 	for _, id := range s.of("AWS::Events::Rule") {
 		for _, target := range list(s.Resources[id].Properties["Targets"]) {
 			transformer := object(under(target, "InputTransformer"))
@@ -270,9 +279,10 @@ func TestVariablesInsideStringsAreNobodysWords(t *testing.T) {
 	}
 }
 
-// TestAnAlarmPages, and is resolved when it is over.
-func TestAnAlarmPages(t *testing.T) {
-	s := deploy(t, everything())
+// anAlarmPages, and is resolved when it is over.
+func anAlarmPages(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for _, c := range []struct {
 		alarm, state string
 		want         []string
@@ -292,9 +302,10 @@ func TestAnAlarmPages(t *testing.T) {
 	}
 }
 
-// TestSecretsAreNotShown: neither by the console nor by what describes the stack.
-func TestSecretsAreNotShown(t *testing.T) {
-	s := deploy(t, everything())
+// secretsAreNotShown: neither by the console nor by what describes the stack.
+func secretsAreNotShown(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for _, secret := range []string{"PagerDutyRoutingKey", "SlackToken"} {
 		if under(s.template, "Parameters", secret, "NoEcho") != true {
 			t.Errorf("%s is shown", secret)

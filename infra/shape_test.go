@@ -4,19 +4,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/bus"
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/worker"
 )
 
-// TestTheLedgersTableIsTheOneThatDynamoDescribes, and outlives the stack.
-func TestTheLedgersTableIsTheOneThatDynamoDescribes(t *testing.T) {
-	s := deploy(t, parameters())
+// theLedgersTableIsTheOneThatDynamoDescribes, and outlives the stack.
+func theLedgersTableIsTheOneThatDynamoDescribes(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	r := s.Resources["Ledger"]
 	described := dynamo.Table(s.settings(t, "AuditFunction").Table)
 	var want map[string]any
@@ -65,10 +69,11 @@ func some(v any) any {
 	}
 }
 
-// TestAFunctionIsWholeAndWatched: log retention, reserved concurrency that
+// aFunctionIsWholeAndWatched: log retention, reserved concurrency that
 // shares the quotas as the function is told, alarms, a dead-letter queue.
-func TestAFunctionIsWholeAndWatched(t *testing.T) {
-	s := deploy(t, parameters())
+func aFunctionIsWholeAndWatched(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	share := 0.0
 	for id, function := range functions {
 		p := s.Resources[id].Properties
@@ -106,10 +111,11 @@ func TestAFunctionIsWholeAndWatched(t *testing.T) {
 	}
 }
 
-// TestAQueueFitsItsFunction (Lambda Developer Guide, "Configuring a queue to use
+// aQueueFitsItsFunction (Lambda Developer Guide, "Configuring a queue to use
 // with Lambda"), and what fails too often is kept.
-func TestAQueueFitsItsFunction(t *testing.T) {
-	s := deploy(t, parameters())
+func aQueueFitsItsFunction(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	sources := s.of("AWS::Lambda::EventSourceMapping")
 	if want := []string{"AuditSource", "ReenableSource"}; !slices.Equal(sources, want) {
 		t.Fatalf("the sources are %v, want %v", sources, want)
@@ -135,9 +141,10 @@ func TestAQueueFitsItsFunction(t *testing.T) {
 	}
 }
 
-// TestTheSweepNeverOverlaps itself.
-func TestTheSweepNeverOverlaps(t *testing.T) {
-	s := deploy(t, parameters())
+// theSweepNeverOverlaps itself.
+func theSweepNeverOverlaps(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	f, schedule, invocation := s.Resources["SweepFunction"].Properties, s.Resources["SweepSchedule"].Properties, s.Resources["SweepInvocation"].Properties
 	for what, ok := range map[string]bool{
 		"ends before the next one":              whole(f["Timeout"]) < int(worker.SweepEvery.Seconds()),
@@ -155,10 +162,11 @@ func TestTheSweepNeverOverlaps(t *testing.T) {
 	}
 }
 
-// TestEveryQueueIsWatched: a dead-letter queue for messages, another one for how
+// everyQueueIsWatched: a dead-letter queue for messages, another one for how
 // old its oldest message is. Each is encrypted.
-func TestEveryQueueIsWatched(t *testing.T) {
-	s := deploy(t, everything())
+func everyQueueIsWatched(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	dead := s.dead(t)
 	for _, id := range s.of("AWS::SQS::Queue") {
 		p := s.Resources[id].Properties
@@ -178,9 +186,10 @@ func TestEveryQueueIsWatched(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeDeliveredIsKept, of every rule and schedule.
-func TestWhatCannotBeDeliveredIsKept(t *testing.T) {
-	s := deploy(t, everything())
+// whatCannotBeDeliveredIsKept, of every rule and schedule.
+func whatCannotBeDeliveredIsKept(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for _, id := range slices.Concat(s.of("AWS::Events::Rule"), s.of("AWS::Scheduler::Schedule")) {
 		p := s.Resources[id].Properties
 		targets := append(list(p["Targets"]), list(p["Target"])...)
@@ -289,9 +298,10 @@ func said(t testing.TB) map[string]bool {
 	return out
 }
 
-// TestAlarmsAreOnWhatIsMeasured and tell somebody, also when they end.
-func TestAlarmsAreOnWhatIsMeasured(t *testing.T) {
-	s := deploy(t, everything())
+// alarmsAreOnWhatIsMeasured and tell somebody, also when they end.
+func alarmsAreOnWhatIsMeasured(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	metrics := said(t)
 	topic := s.attribute(t, "Topic", "Arn")
 	for _, id := range s.of("AWS::CloudWatch::Alarm") {
@@ -340,9 +350,10 @@ func TestAlarmsAreOnWhatIsMeasured(t *testing.T) {
 	}
 }
 
-// TestTheDashboardShowsWhatIsMeasured, and every alarm.
-func TestTheDashboardShowsWhatIsMeasured(t *testing.T) {
-	s := deploy(t, parameters())
+// theDashboardShowsWhatIsMeasured, and every alarm.
+func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	body := text(s.Resources["Dashboard"].Properties["DashboardBody"])
 	var board struct {
 		Widgets []struct {
@@ -378,11 +389,12 @@ func TestTheDashboardShowsWhatIsMeasured(t *testing.T) {
 	}
 }
 
-// TestTheOutputsSayWhereRelatchIs, under the names by which the command relatch
+// theOutputsSayWhereRelatchIs, under the names by which the command relatch
 // asks for it.
-func TestTheOutputsSayWhereRelatchIs(t *testing.T) {
+func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
+	t.Helper()
 	for variant, given := range map[string]map[string]any{"in a table": parameters(), "in a parameter": everything()} {
-		s := deploy(t, given)
+		s := in.deploy(t, given)
 		for _, output := range []string{
 			"LedgerTable", "PoolIds", "OverrideUrl", "AlertBusName", "TopicArn", "AuditQueueUrl", "ReenableQueueUrl", "DeadLetterQueueUrls",
 			"ScheduleGroup", "RuleName", "FunctionNames", "Mode",
@@ -418,11 +430,17 @@ func TestTheOutputsSayWhereRelatchIs(t *testing.T) {
 	}
 }
 
-// TestTheTopicIsEncryptedWithAKeyThatAlarmsMayUse.
-func TestTheTopicIsEncryptedWithAKeyThatAlarmsMayUse(t *testing.T) {
-	s := deploy(t, parameters())
-	if s.Resources["Topic"].Properties["KmsMasterKeyId"] != "TopicKey" || s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true {
-		t.Errorf("%v, %v", s.Resources["Topic"].Properties, s.Resources["TopicKey"].Properties)
+// theTopicsAreEncryptedWithAKeyThatAlarmsMayUse, and that is turned over.
+func theTopicsAreEncryptedWithAKeyThatAlarmsMayUse(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
+	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || s.Resources["TopicKeyAlias"].Properties["TargetKeyId"] != "TopicKey" {
+		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, s.Resources["TopicKeyAlias"].Properties)
+	}
+	for _, id := range s.of("AWS::SNS::Topic") {
+		if key := s.Resources[id].Properties["KmsMasterKeyId"]; key != "TopicKey" {
+			t.Errorf("%s is encrypted with %v", id, key)
+		}
 	}
 	for _, st := range statements("TopicKey", s.Resources["TopicKey"].Properties["KeyPolicy"]) {
 		if slices.Contains(st.services, "cloudwatch.amazonaws.com") && slices.Equal(st.actions, []string{"kms:Decrypt", "kms:GenerateDataKey*"}) {
@@ -440,27 +458,203 @@ func whole(v any) int {
 	return n
 }
 
-// TestTheTemplateIsPlain: no transform, no resource that runs code of its own,
-// and each parameter described, in one group of the console.
-func TestTheTemplateIsPlain(t *testing.T) {
-	s := deploy(t, everything())
+// theTemplateIsPlain: no transform, no resource of a kind that nothing here looks
+// at, such as one that runs code of its own, and each parameter in one group of the
+// console.
+func theTemplateIsPlain(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	if s.template["Transform"] != nil {
 		t.Errorf("the template has the transform %v", s.template["Transform"])
 	}
+	known := []string{
+		"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::DynamoDB::Table", "AWS::Events::ApiDestination", "AWS::Events::Archive", "AWS::Events::Connection",
+		"AWS::Events::EventBus", "AWS::Events::Rule", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::KMS::Alias", "AWS::KMS::Key",
+		"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::Url", "AWS::Logs::LogGroup",
+		"AWS::SNS::Subscription", "AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Scheduler::Schedule", "AWS::Scheduler::ScheduleGroup",
+	}
 	for id, r := range s.Resources {
-		if !strings.HasPrefix(r.Type, "AWS::") || strings.HasPrefix(r.Type, "AWS::CloudFormation::") {
-			t.Errorf("%s is a %s", id, r.Type)
+		if !slices.Contains(known, r.Type) {
+			t.Errorf("%s is a %s, which nothing looks at", id, r.Type)
 		}
 	}
 	grouped := map[string]int{}
 	for _, group := range list(under(s.template, "Metadata", "AWS::CloudFormation::Interface", "ParameterGroups")) {
+		if text(under(group, "Label", "default")) == "" {
+			t.Errorf("the group of %v has no label", under(group, "Parameters"))
+		}
 		for _, p := range texts(under(group, "Parameters")) {
 			grouped[p]++
 		}
 	}
-	for id, p := range object(s.template["Parameters"]) {
-		if text(under(p, "Description")) == "" || grouped[id] != 1 {
-			t.Errorf("%s is in %d groups and described as %q", id, grouped[id], under(p, "Description"))
+	for id := range object(s.template["Parameters"]) {
+		if grouped[id] != 1 {
+			t.Errorf("the parameter %s is in %d groups", id, grouped[id])
+		}
+		delete(grouped, id)
+	}
+	if len(grouped) > 0 {
+		t.Errorf("there are no parameters %v", grouped)
+	}
+}
+
+// refused are values that a parameter must not take.
+var refused = map[string][]string{
+	"UserPoolArns": {"", "us-east-1_EXAMPLE12", "*", "arn:aws:cognito-idp:us-east-1:111122223333:userpool/*"}, "TrailArn": {"", "management", "*"},
+	"DeploymentRoleArn": {"*", "arn:aws:iam::111122223333:user/me", "arn:aws:iam::*:role/x"}, "Mode": {"", "off"}, "Name": {"", "Relatch", "a name", strings.Repeat("n", 21)},
+	"AlertEmail": {"nobody", "a b@example.com"}, "NoticeEmail": {"nobody"}, "PagerDutyRoutingKey": {"short"}, "SlackToken": {"token"}, "SlackChannel": {"#security"},
+	"CentralBusArn": {"central", "*"}, "RunbookUrl": {"http://example.com/", "https://example.com", `https://example.com/"/`}, "PolicyParameter": {"*"}, "PolicyTable": {"*"},
+	"PolicyKmsKeyArn": {"*", "alias/x"}, "PolicyKey": {""}, "PolicyValue": {""}, "AuditConcurrency": {"1", "1000"}, "ReenableConcurrency": {"0", "1000"}, "QuotaShare": {"0", "0.5", "1"},
+	"SweepAgeLimit": {"0", "900", "1000000"}, "LogRetentionDays": {"1", "0", "77"}, "AlertRetentionDays": {"0"},
+}
+
+// parametersAreExplainedAndHeldToAForm: what was forgotten or mistyped is refused
+// before anything is made. Only what nobody else can know has no default.
+func parametersAreExplainedAndHeldToAForm(t testing.TB, in source) {
+	t.Helper()
+	takes := func(p any, value string) bool {
+		if allowed := texts(under(p, "AllowedValues")); len(allowed) > 0 {
+			return slices.Contains(allowed, value)
+		}
+		if under(p, "Type") == "Number" {
+			n, err := strconv.ParseFloat(value, 64)
+			least, wrong := strconv.ParseFloat(fmt.Sprint(under(p, "MinValue")), 64)
+			most, wrongToo := strconv.ParseFloat(fmt.Sprint(under(p, "MaxValue")), 64)
+			return err == nil && (wrong != nil || n >= least) && (wrongToo != nil || n <= most)
+		}
+		pattern, err := regexp.Compile(text(under(p, "AllowedPattern")))
+		return err != nil || pattern.MatchString(value)
+	}
+	whole := in.deploy(t, everything())
+	for id, p := range object(in.template["Parameters"]) {
+		if said := text(under(p, "Description")); len(said) < 20 || !strings.HasSuffix(said, ".") {
+			t.Errorf("%s is described as %q", id, said)
+		}
+		if len(refused[id]) == 0 {
+			t.Errorf("nobody knows what %s must not be", id)
+		}
+		for _, value := range refused[id] {
+			if takes(p, value) {
+				t.Errorf("%s may be %q", id, value)
+			}
+		}
+		for _, value := range texts(whole.parameters[id]) {
+			if !takes(p, value) {
+				t.Errorf("%s may not be %q", id, value)
+			}
+		}
+		if otherwise, has := object(p)["Default"]; has == (id == "UserPoolArns" || id == "TrailArn") || has && !takes(p, fmt.Sprint(otherwise)) {
+			t.Errorf("%s has the default %v", id, otherwise)
+		}
+	}
+	if mode := under(in.template, "Parameters", "Mode", "Default"); mode != "enforce" {
+		t.Errorf("who says nothing gets the mode %v", mode)
+	}
+}
+
+// refuses are the rules of the template that do not let it be deployed.
+func (s *stack) refuses(t testing.TB) []string {
+	t.Helper()
+	var out []string
+	for id, rule := range object(s.template["Rules"]) {
+		if c := under(rule, "RuleCondition"); c != nil && !s.holds(t, c) {
+			continue
+		}
+		for _, a := range list(under(rule, "Assertions")) {
+			if !s.holds(t, under(a, "Assert")) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// somebodyIsToldOfAlarms: CloudFormation refuses a stack whose alarms go nowhere.
+func somebodyIsToldOfAlarms(t testing.TB, in source) {
+	t.Helper()
+	const key = "PagerDutyRoutingKey=0123456789abcdef0123456789abcdef"
+	for _, c := range []struct {
+		given []string
+		want  bool
+	}{
+		{nil, true},
+		{[]string{"AlertEmail="}, false},
+		{[]string{"AlertEmail=", key}, true},
+		{[]string{"AlertEmail=", "SlackToken=xoxb-1", "SlackChannel=C0123456789"}, false},
+		{[]string{"AlertEmail=", "NoticeEmail=administrators@example.com"}, false},
+		{[]string{"SlackToken=xoxb-1"}, false},
+		{[]string{"SlackToken=xoxb-1", "SlackChannel=C0123456789"}, true},
+	} {
+		if got := in.deploy(t, parameters(c.given...)).refuses(t); (len(got) == 0) != c.want {
+			t.Errorf("%v is refused by %v", c.given, got)
+		}
+	}
+}
+
+// stackSet is how CloudFormation calls a StackSet's stack.
+const stackSet = "StackSet-relatch-01234567-89ab-cdef-0123-456789abcdef"
+
+// aStackSetsNamesFit: resources are not named after the stack. The limits are
+// those of the services' API references.
+func aStackSetsNamesFit(t testing.TB, in source) {
+	t.Helper()
+	limits := map[string]int{
+		"AWS::IAM::Role": 64, "AWS::Lambda::Function": 64, "AWS::Events::Rule": 64, "AWS::Events::Archive": 48, "AWS::Events::ApiDestination": 64, "AWS::Events::Connection": 64,
+		"AWS::Scheduler::ScheduleGroup": 64, "AWS::Scheduler::Schedule": 64, "AWS::SQS::Queue": 80, "AWS::IAM::ManagedPolicy": 128,
+	}
+	for _, region := range []string{"ap-southeast-2", "us-gov-west-1"} {
+		s := in.deployAs(t, stackSet, account, region, everything("Name="+strings.Repeat("n", 20)))
+		for id, r := range s.Resources {
+			_, own := s.identity(t, id)
+			if most := limits[r.Type]; most > 0 && len(own) > most {
+				t.Errorf("%s is named %s, with %d characters; %d fit", id, own, len(own), most)
+			}
+			if strings.Contains(own, "StackSet") || limits[r.Type] > 0 && own == id {
+				t.Errorf("%s, a %s, is named %s", id, r.Type, own)
+			}
+		}
+	}
+}
+
+// alertsAreKeptAndMailed, to whom they are for, if somebody gave an address; and
+// the central account is told what to allow.
+func alertsAreKeptAndMailed(t testing.TB, in source) {
+	t.Helper()
+	for variant, given := range map[string]map[string]any{"least": parameters("AlertEmail="), "everything": everything()} {
+		s := in.deploy(t, given)
+		kept := slices.ContainsFunc(s.of("AWS::Events::Archive"), func(id string) bool {
+			p := s.Resources[id].Properties
+			return p["SourceArn"] == s.attribute(t, "AlertBus", "Arn") && p["EventPattern"] == nil && whole(p["RetentionDays"]) >= 1
+		})
+		if !kept {
+			t.Errorf("%s: no archive keeps every alert", variant)
+		}
+		want, got := map[string]string{}, map[string]string{}
+		if variant == "everything" {
+			want = map[string]string{text(s.ref(t, "Topic")): "email security@example.com", text(s.ref(t, "NoticeTopic")): "email administrators@example.com"}
+		}
+		for _, id := range s.of("AWS::SNS::Subscription") {
+			p := s.Resources[id].Properties
+			got[text(p["TopicArn"])] = text(p["Protocol"]) + " " + text(p["Endpoint"])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, subscriptions (-want +got):\n%s", variant, diff)
+		}
+		var statement map[string]any
+		if variant == "least" {
+			if s.Outputs["CentralBusStatement"] != nil {
+				t.Error("there is a statement for no central bus")
+			}
+			continue
+		}
+		if err := json.Unmarshal([]byte(text(s.Outputs["CentralBusStatement"])), &statement); err != nil {
+			t.Errorf("the statement for the central bus: %v", err)
+		}
+		if diff := cmp.Diff(map[string]any{
+			"Sid": "Relatch" + account, "Effect": "Allow", "Principal": map[string]any{"AWS": s.attribute(t, "AlertRole", "Arn")}, "Action": "events:PutEvents",
+			"Resource": s.parameters["CentralBusArn"], "Condition": map[string]any{"StringEquals": map[string]any{"events:source": bus.Source, "events:detail-type": bus.DetailType}},
+		}, statement); diff != "" {
+			t.Errorf("the statement for the central bus (-want +got):\n%s", diff)
 		}
 	}
 }

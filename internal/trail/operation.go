@@ -68,7 +68,7 @@ type guarded struct {
 // label of their eventSource.
 //
 // A call on an event source mapping names it by an id that nobody knows before it
-// is made: what it belongs to is in the answer (Lambda Developer Guide, "Logging
+// is made: its queue is in the answer (Lambda Developer Guide, "Logging
 // Lambda API calls", CreateEventSourceMapping20150331; that those of Update and
 // Delete say the same is the API Reference's word, no record of one was found).
 //
@@ -85,7 +85,7 @@ var guards = map[string]guarded{
 		"policyArn": {"CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicy"},
 	}},
 	"kms":        {named: map[string][]string{"keyId": {"DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "RevokeGrant"}}},
-	"lambda":     {named: map[string][]string{"functionName": nil, "functionArn": nil, "eventSourceArn": nil}},
+	"lambda":     {named: map[string][]string{"functionName": nil, "eventSourceArn": nil}},
 	"logs":       {named: map[string][]string{"logGroupName": {"Delete", "PutRetentionPolicy", "AssociateKmsKey"}}},
 	"monitoring": {as: "cloudwatch", named: map[string][]string{"alarmName": nil, "alarmNames": nil}},
 	"scheduler":  {named: map[string][]string{"name": nil, "groupName": nil}},

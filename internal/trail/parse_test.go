@@ -576,8 +576,8 @@ func TestCallsOnTheGuardsServicesNameTheirResources(t *testing.T) {
 		},
 		"a failed call":     {"lambda", `"eventName": "DeleteFunction20150331", "errorCode": "AccessDenied", "requestParameters": {"functionName": "f"}`, []string{"f"}},
 		"masked parameters": {"sqs", `"eventName": "PurgeQueue", "requestParameters": "HIDDEN_DUE_TO_SECURITY_REASONS"`, nil},
-		"a mapping's queue and function in the answer": {
-			"lambda", `"eventName": "UpdateEventSourceMapping20150331", "requestParameters": {"uUID": "u", "enabled": false}, "responseElements": {"uUID": "u", "eventSourceArn": "arn:q", "functionArn": "arn:f"}`, []string{"arn:q", "arn:f"},
+		"a mapping's queue in the answer": {
+			"lambda", `"eventName": "UpdateEventSourceMapping20150331", "requestParameters": {"uUID": "u", "enabled": false}, "responseElements": {"uUID": "u", "eventSourceArn": "arn:q", "functionArn": "arn:f"}`, []string{"arn:q"},
 		},
 		"a list of names":             {"monitoring", `"eventName": "DisableAlarmActions", "requestParameters": {"alarmNames": ["a", 1, "b"]}`, []string{"a", "b"}},
 		"a policy that is changed":    {"iam", `"eventName": "CreatePolicyVersion", "requestParameters": {"policyArn": "arn:p", "setAsDefault": true}`, []string{"arn:p"}},
