@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -13,6 +14,7 @@ import (
 type source struct {
 	template  map[string]any
 	guardrail map[string]any
+	stacks    *sync.Map // those that were worked out
 }
 
 // committed is the source in this folder.
@@ -90,6 +92,7 @@ type finder struct {
 // errStop ends a check that has called Fatal.
 var errStop = fmt.Errorf("stop")
 
+func (f *finder) Helper()             {}
 func (f *finder) Logf(string, ...any) {}
 func (f *finder) Error(args ...any)   { f.found = append(f.found, fmt.Sprint(args...)) }
 func (f *finder) Errorf(format string, args ...any) {

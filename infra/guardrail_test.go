@@ -24,7 +24,7 @@ var strangers = []string{
 // ends are the ways to end, blind or misuse a part of Relatch, by the service and
 // the kind in its ARN.
 var ends = map[string][]string{
-	"events rule": {"DeleteRule", "DisableRule", "PutRule", "RemoveTargets", "PutTargets"}, "events event-bus": {"DeleteEventBus", "UpdateEventBus"},
+	"events rule": {"DeleteRule", "DisableRule", "PutRule", "RemoveTargets", "PutTargets"}, "events event-bus": {"DeleteEventBus", "UpdateEventBus", "PutEvents"},
 	"events archive": {"DeleteArchive", "UpdateArchive"}, "events api-destination": {"DeleteApiDestination", "UpdateApiDestination"},
 	"events connection": {"DeleteConnection", "UpdateConnection", "DeauthorizeConnection"},
 	"lambda function": {
@@ -49,7 +49,7 @@ var ends = map[string][]string{
 }
 
 // work is what nobody but Relatch's own roles has to do, the deployment role neither.
-var work = []string{"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLUpdate", "lambda:InvokeFunction", "sns:Publish", "logs:PutLogEvents"}
+var work = []string{"events:PutEvents", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLUpdate", "lambda:InvokeFunction", "sns:Publish", "logs:PutLogEvents"}
 
 // theGuardrailProtectsTheGuard from everybody but the deployment role, and all
 // that there is is known here. The trail's name is the account's, so whoever may
@@ -157,7 +157,7 @@ func theGuardrailLeavesTheFunctionsTheirWork(t testing.TB, in source) {
 		}
 	}
 	for action, resource := range map[string]string{
-		"lambda:UpdateFunctionCode": "arn:aws:lambda:us-east-1:111122223333:function:shop-relatch-audit", "sqs:SendMessage": "arn:aws:sqs:us-east-1:111122223333:orders",
+		"lambda:UpdateFunctionCode": "arn:aws:lambda:us-east-1:111122223333:function:shop-relatch-audit", "sqs:PurgeQueue": "arn:aws:sqs:us-east-1:111122223333:orders",
 		"iam:PassRole": "arn:aws:iam::111122223333:role/shop", "kms:DisableKey": "arn:aws:kms:us-east-1:111122223333:key/other",
 		"cloudformation:DeleteStack": "arn:aws:cloudformation:us-east-1:111122223333:stack/relatch-shop/1", "dynamodb:PutItem": "arn:aws:dynamodb:us-east-1:111122223333:table/relatch-shop",
 		"lambda:CreateEventSourceMapping": "*",

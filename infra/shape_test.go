@@ -87,6 +87,9 @@ func aFunctionIsWholeAndWatched(t testing.TB, in source) {
 				t.Errorf("%s, %s (-want +got):\n%s", id, key, diff)
 			}
 		}
+		if timeout := whole(p["Timeout"]); timeout <= 0 || timeout > 900 {
+			t.Errorf("%s has %v seconds", id, p["Timeout"])
+		}
 		logs := ""
 		for _, group := range s.of("AWS::Logs::LogGroup") {
 			if s.Resources[group].Properties["LogGroupName"] == under(p, "LoggingConfig", "LogGroup") && s.Resources[group].Properties["RetentionInDays"] != nil {
@@ -126,16 +129,16 @@ func aQueueFitsItsFunction(t testing.TB, in source) {
 		if p["FunctionName"] != function["FunctionName"] || p["EventSourceArn"] != s.attribute(t, strings.TrimSuffix(id, "Source")+"Queue", "Arn") {
 			t.Errorf("%s is of another queue or function: %v", id, p)
 		}
-		if whole(q["VisibilityTimeout"]) < 6*whole(function["Timeout"]) {
+		if timeout := whole(function["Timeout"]); timeout <= 0 || whole(q["VisibilityTimeout"]) < 6*timeout {
 			t.Errorf("%s: visible again after %v s, the function has %v s", id, q["VisibilityTimeout"], function["Timeout"])
 		}
-		if whole(p["BatchSize"]) != 10 || !slices.Equal(texts(p["FunctionResponseTypes"]), []string{"ReportBatchItemFailures"}) {
-			t.Errorf("%s: %v", id, p)
+		if whole(p["BatchSize"]) != 10 || !slices.Equal(texts(p["FunctionResponseTypes"]), []string{"ReportBatchItemFailures"}) || p["Enabled"] != nil || p["FilterCriteria"] != nil {
+			t.Errorf("%s does not take everything, or does not say what failed: %v", id, p)
 		}
 		if fmt.Sprint(under(p, "ScalingConfig", "MaximumConcurrency")) != fmt.Sprint(function["ReservedConcurrentExecutions"]) {
 			t.Errorf("%s polls for more than the function may run", id)
 		}
-		if whole(under(q, "RedrivePolicy", "maxReceiveCount")) < 5 || s.queue(t, text(under(q, "RedrivePolicy", "deadLetterTargetArn"))) == "" {
+		if n := whole(under(q, "RedrivePolicy", "maxReceiveCount")); n < 5 || n > 100 || q["DelaySeconds"] != nil || s.queue(t, text(under(q, "RedrivePolicy", "deadLetterTargetArn"))) == "" {
 			t.Errorf("%s: what fails is not kept: %v", id, q["RedrivePolicy"])
 		}
 	}
@@ -150,7 +153,7 @@ func theSweepNeverOverlaps(t testing.TB, in source) {
 		"ends before the next one":              whole(f["Timeout"]) < int(worker.SweepEvery.Seconds()),
 		"runs once at a time":                   whole(f["ReservedConcurrentExecutions"]) == 1,
 		"runs as often as the worker counts on": schedule["ScheduleExpression"] == fmt.Sprintf("rate(%d minutes)", int(worker.SweepEvery.Minutes())),
-		"is switched on":                        schedule["State"] == "ENABLED" && under(schedule, "Target", "Arn") == s.attribute(t, "SweepFunction", "Arn"),
+		"is switched on, without an end":        schedule["State"] == "ENABLED" && schedule["StartDate"] == nil && schedule["EndDate"] == nil && under(schedule, "FlexibleTimeWindow", "Mode") == "OFF" && under(schedule, "Target", "Arn") == s.attribute(t, "SweepFunction", "Arn"),
 		"is not tried again by the scheduler":   whole(under(schedule, "Target", "RetryPolicy", "MaximumRetryAttempts")) == 0,
 		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["FunctionName"] == f["FunctionName"],
 		"keeps what failed":                     s.queue(t, text(under(invocation, "DestinationConfig", "OnFailure", "Destination"))) != "",
@@ -205,10 +208,14 @@ func whatCannotBeDeliveredIsKept(t testing.TB, in source) {
 			t.Errorf("%s is switched off", id)
 		}
 	}
-	for _, id := range []string{"MfaRule", "GuardRule"} {
+	for id := range s.patterns(t) {
 		// ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS would add what reads.
 		if state := s.Resources[id].Properties["State"]; state != "ENABLED" {
 			t.Errorf("%s is %v", id, state)
+		}
+		retry := under(list(s.Resources[id].Properties["Targets"])[0], "RetryPolicy")
+		if whole(under(retry, "MaximumRetryAttempts")) != 185 || whole(under(retry, "MaximumEventAgeInSeconds")) != 24*3600 {
+			t.Errorf("%s does not try for as long as EventBridge can: %v", id, retry)
 		}
 	}
 }
@@ -344,10 +351,32 @@ func alarmsAreOnWhatIsMeasured(t testing.TB, in source) {
 		}
 	}
 	for _, id := range s.of("AWS::CloudWatch::Alarm") {
-		if p := s.Resources[id].Properties; p["Namespace"] != "Relatch" && (p["ComparisonOperator"] != "GreaterThanThreshold" || p["Metrics"] != nil) {
-			t.Errorf("%s: %v", id, p)
+		p := s.Resources[id].Properties
+		want, known := bounds[text(p["Namespace"])+" "+text(p["MetricName"])]
+		got := bound{text(p["Statistic"]), whole(p["Threshold"]), whole(p["Period"]), whole(p["EvaluationPeriods"])}
+		switch {
+		case !known:
+			t.Errorf("nobody knows when %s has to ring, on %v %v", id, p["Namespace"], p["MetricName"])
+		case got != want || p["DatapointsToAlarm"] != nil || p["Metrics"] != nil || p["Unit"] != nil:
+			t.Errorf("%s rings at %+v, want %+v", id, got, want)
+		case p["Namespace"] != "Relatch" && (p["ComparisonOperator"] != "GreaterThanThreshold" || p["TreatMissingData"] != "notBreaching"):
+			t.Errorf("%s: %v, missing data %v", id, p["ComparisonOperator"], p["TreatMissingData"])
 		}
 	}
+}
+
+// bound is when an alarm rings: above which value, over how many periods of how
+// many seconds.
+type bound struct {
+	statistic                  string
+	threshold, period, periods int
+}
+
+var bounds = map[string]bound{
+	"AWS/SQS ApproximateNumberOfMessagesVisible": {"Maximum", 0, 60, 1}, "AWS/SQS ApproximateAgeOfOldestMessage": {"Maximum", 300, 60, 1},
+	"AWS/Lambda Errors": {"Sum", 0, 300, 1}, "AWS/Lambda Throttles": {"Sum", 0, 300, 1},
+	"Relatch OverridesOverdue": {"Maximum", 0, 900, 1}, "Relatch OverridesUnrestorable": {"Maximum", 0, 900, 1}, "Relatch SweepAge": {"Maximum", 3600, 900, 1},
+	"Relatch SweepComplete": {"SampleCount", 1, 900, 2}, // the heartbeat: two sweeps are missing
 }
 
 // theDashboardShowsWhatIsMeasured, and every alarm.

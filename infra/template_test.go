@@ -89,7 +89,7 @@ func parse(template, guardrail string) (source, error) {
 	if err != nil {
 		return source{}, err
 	}
-	in := source{template: object(v)}
+	in := source{template: object(v), stacks: &sync.Map{}}
 	return in, json.Unmarshal([]byte(guardrail), &in.guardrail)
 }
 
@@ -183,8 +183,13 @@ func (in source) deployAs(t testing.TB, name, account, region string, given map[
 	if given["Name"] == nil {
 		given["Name"] = name
 	}
+	key := fmt.Sprint(name, account, region, given)
+	if made, ok := in.stacks.Load(key); ok {
+		return made.(*stack) //nolint:forcetypeassert // nothing else is stored
+	}
 	s := &stack{template: in.template, parameters: given, account: account, region: region, name: name}
-	return s.deploy(t)
+	in.stacks.Store(key, s.deploy(t))
+	return s
 }
 
 func (s *stack) deploy(t testing.TB) *stack {
@@ -279,7 +284,7 @@ func (s *stack) call(t testing.TB, function string, argument any) any {
 		return parts
 	case "Fn::Select":
 		i, ok := args[0].(int)
-		if !ok {
+		if !ok || i >= len(list(s.work(t, args[1]))) {
 			t.Fatalf("Fn::Select: %v is no index", args[0])
 		}
 		return list(s.work(t, args[1]))[i]
