@@ -11,18 +11,25 @@ import (
 // name is one of the call's service, an ARN may be of another: who maps a queue to
 // a function asks Lambda.
 func (h House) guarded(c *Change) string {
+	arn, _ := h.named(c)
+	return arn
+}
+
+// named is guarded with the name or ARN by which the call names the resource.
+func (h House) named(c *Change) (arn, name string) {
 	for _, arn := range h.Guard {
 		if strings.Count(arn, ":") < 5 {
 			continue
 		}
 		of := strings.Split(arn, ":")[2]
-		if slices.ContainsFunc(c.Resources, func(named string) bool {
+		i := slices.IndexFunc(c.Resources, func(named string) bool {
 			return (of == c.Service || strings.HasPrefix(named, "arn:")) && names(arn, named)
-		}) {
-			return arn
+		})
+		if i >= 0 {
+			return arn, c.Resources[i]
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // names reports whether a request parameter means the resource: by its ARN or
@@ -74,7 +81,11 @@ func (l *look) guard() Decision {
 	}
 	l.raise(GuardTampered, severity, l.Standing.Journal)
 	d := l.decision(Alerts, GuardTouched)
-	d.Problem = l.change.EventName + " on " + l.House.guarded(l.change)
+	on, named := l.House.named(l.change)
+	if strings.HasSuffix(on, "*") { // one of many
+		on = named
+	}
+	d.Problem = l.change.EventName + " on " + on
 	return d
 }
 
