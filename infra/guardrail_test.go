@@ -156,13 +156,16 @@ func theGuardrailLeavesTheFunctionsTheirWork(t testing.TB, in source) {
 			}
 		}
 	}
-	for action, resource := range map[string]string{
-		"lambda:UpdateFunctionCode": "arn:aws:lambda:us-east-1:111122223333:function:shop-relatch-audit", "sqs:PurgeQueue": "arn:aws:sqs:us-east-1:111122223333:orders",
-		"iam:PassRole": "arn:aws:iam::111122223333:role/shop", "kms:DisableKey": "arn:aws:kms:us-east-1:111122223333:key/other",
-		"cloudformation:DeleteStack": "arn:aws:cloudformation:us-east-1:111122223333:stack/relatch-shop/1", "dynamodb:PutItem": "arn:aws:dynamodb:us-east-1:111122223333:table/relatch-shop",
-		"lambda:CreateEventSourceMapping": "*",
+	for _, r := range []request{
+		{action: "lambda:UpdateFunctionCode", resource: "arn:aws:lambda:us-east-1:111122223333:function:shop-relatch-audit"},
+		{action: "lambda:CreateEventSourceMapping", resource: "*"},
+		{action: "sqs:PurgeQueue", resource: "arn:aws:sqs:us-east-1:111122223333:orders"},
+		{action: "iam:PassRole", resource: "arn:aws:iam::111122223333:role/shop"},
+		{action: "kms:DisableKey", resource: "arn:aws:kms:us-east-1:111122223333:key/other"},
+		{action: "cloudformation:DeleteStack", resource: "arn:aws:cloudformation:us-east-1:111122223333:stack/relatch-shop/1"},
+		{action: "dynamodb:PutItem", resource: "arn:aws:dynamodb:us-east-1:111122223333:table/relatch-shop"},
 	} {
-		if r := (request{principal: strangers[0], action: action, resource: resource}); denied(t, policy, r) {
+		if r.principal = strangers[0]; denied(t, policy, r) {
 			t.Errorf("what is not ours is not ours to deny: %s", r)
 		}
 	}

@@ -184,8 +184,9 @@ func (in source) deployAs(t testing.TB, name, account, region string, given map[
 		given["Name"] = name
 	}
 	key := fmt.Sprint(name, account, region, given)
-	if made, ok := in.stacks.Load(key); ok {
-		return made.(*stack) //nolint:forcetypeassert // nothing else is stored
+	made, _ := in.stacks.Load(key)
+	if already, ok := made.(*stack); ok {
+		return already
 	}
 	s := &stack{template: in.template, parameters: given, account: account, region: region, name: name}
 	in.stacks.Store(key, s.deploy(t))
