@@ -183,6 +183,11 @@ func everyAlertReachesWhomItIsFor(t testing.TB, in source) {
 				t.Errorf("%s: a replay is sent to %v", title, slices.Collect(maps.Keys(again)))
 			}
 			delete(event, "replay-name")
+			event["account"] = "444455556666"
+			if again := s.sent(t, true, event)["central"]; len(again) > 0 {
+				t.Errorf("%s: another account's alert is forwarded again", title)
+			}
+			event["account"] = account
 		}
 	}
 }
@@ -299,6 +304,29 @@ func anAlarmPages(t testing.TB, in source) {
 		if got := actionsOf(t, s.sent(t, false, event)["pagerduty"]); !slices.Equal(got, c.want) {
 			t.Errorf("%s %s: %v, want %v", c.alarm, c.state, got, c.want)
 		}
+	}
+}
+
+// destinationsAreWhereTheServicesListen (PagerDuty, "Send an alert event"; Slack,
+// "chat.postMessage").
+func destinationsAreWhereTheServicesListen(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
+	got := map[string]map[string]any{}
+	for _, id := range s.of("AWS::Events::ApiDestination") {
+		got[id] = s.Resources[id].Properties
+	}
+	if diff := cmp.Diff(map[string]map[string]any{
+		"PagerDuty": {
+			"Name": "relatch-pagerduty", "ConnectionArn": s.attribute(t, "PagerDutyConnection", "Arn"), "InvocationEndpoint": "https://events.pagerduty.com/v2/enqueue",
+			"HttpMethod": "POST", "InvocationRateLimitPerSecond": 2,
+		},
+		"Slack": {
+			"Name": "relatch-slack", "ConnectionArn": s.attribute(t, "SlackConnection", "Arn"), "InvocationEndpoint": "https://slack.com/api/chat.postMessage",
+			"HttpMethod": "POST", "InvocationRateLimitPerSecond": 1,
+		},
+	}, got); diff != "" {
+		t.Errorf("destinations (-want +got):\n%s", diff)
 	}
 }
 

@@ -42,12 +42,12 @@ var checks = []check{
 	whatTheWorkerActsOnIsMatched, everyOperationIsMatchedAsTrailReadsIt, aSwitchedOffFactorIsMatchedHoweverItIsWritten,
 	whoeverTouchesTheGuardIsMatched, aGuardRuleThatIsSwitchedOffIsSeenByTheOther, aTimerOfRelatchsOwnIsNotSent, auditIsToldOfEverythingThatRelatchIsMadeOf, patternsAreNotTooLong,
 
-	theTemplateIsPlain, parametersAreExplainedAndHeldToAForm, somebodyIsToldOfAlarms, aStackSetsNamesFit,
+	theTemplateIsPlain, everythingElseIsAlwaysThere, parametersAreExplainedAndHeldToAForm, somebodyIsToldOfAlarms, aStackSetsNamesFit,
 	theLedgersTableIsTheOneThatDynamoDescribes, aFunctionIsWholeAndWatched, aQueueFitsItsFunction, theSweepNeverOverlaps,
 	everyQueueIsWatched, whatCannotBeDeliveredIsKept, alarmsAreOnWhatIsMeasured, theDashboardShowsWhatIsMeasured, theOutputsSayWhereRelatchIs,
 	theTopicsAreEncryptedWithAKeyThatAlarmsMayUse, alertsAreKeptAndMailed,
 
-	everyAlertReachesWhomItIsFor, variablesInsideStringsAreNobodysWords, anAlarmPages, secretsAreNotShown,
+	everyAlertReachesWhomItIsFor, variablesInsideStringsAreNobodysWords, anAlarmPages, destinationsAreWhereTheServicesListen, secretsAreNotShown,
 
 	theGuardrailProtectsTheGuard, theGuardrailLeavesTheFunctionsTheirWork, theGuardrailFitsAndDeniesOnly,
 }

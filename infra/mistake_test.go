@@ -199,6 +199,10 @@ var mistakes = []mistake{
 	{"a text that breaks the JSON", "SlackLoud", `"text": <title>, "blocks"`, `"text": "<title>", "blocks"`, "stands inside a string"},
 	{"a name that calls the channel", "SlackQuiet", `"type": "plain_text", "text": <happened>`, `"type": "mrkdwn", "text": <happened>`, "could call the channel"},
 	{"a path that not every alert has", "QuietAlerts", "alert: $.detail}", "alert: $.detail, user: $.detail.user.username}", "there is no $.detail.user.username"},
+	{"a page that goes elsewhere", "PagerDuty", "events.pagerduty.com", "example.com", "destinations (-want +got)"},
+	{"other accounts' alerts go round", "ForwardedAlerts", "account: [!Ref 'AWS::AccountId'], ", "", "another account's alert is forwarded again"},
+	{"a rule on the wrong bus", "MfaRule", "State: ENABLED", "State: ENABLED\n      EventBusName: !GetAtt AlertBus.Name", "where CloudTrail sends nothing"},
+	{"an alarm that only some have", "OverdueAlarm", "Type: AWS::CloudWatch::Alarm,", "Type: AWS::CloudWatch::Alarm, Condition: HasSlack,", "conditional (-want +got)"},
 	{"a secret in the open", "Slack", "InvocationEndpoint: https://slack.com/api/chat.postMessage", "InvocationEndpoint: !Sub 'https://slack.com/?token=${SlackToken}'", "SlackToken is in Slack"},
 	{"the sweep is off", "SweepSchedule", "State: ENABLED", "State: DISABLED", "is switched on"},
 	{"the sweep comes rarely", "SweepSchedule", "rate(15 minutes)", "rate(1 day)", "runs as often as the worker counts on"},
@@ -218,6 +222,7 @@ var mistakes = []mistake{
 	{"names that a StackSet's are too long for", "AuditRole", "RoleName: !Sub '${Name}-", "RoleName: !Sub '${AWS::StackName}-", "64 fit"},
 	{"a condition the wrong way round", "", "HasEmail: !Not [!Equals [!Ref AlertEmail, '']]", "HasEmail: !Equals [!Ref AlertEmail, '']", "subscriptions (-want +got)"},
 	{"an output that the command needs", "", "  OverrideUrl: {Description: Where people ask., Value: !GetAtt OverrideUrl.FunctionUrl}\n", "", "OverrideUrl is <nil>"},
+	{"an output of another queue", "", "Description: The queue of deliveries., Value: !Ref AuditQueue", "Description: The queue of deliveries., Value: !Ref ReenableQueue", "AuditQueueUrl is"},
 	{"an output of other queues", "", "!Ref SweepDeadLetters, !Ref AlertDeadLetters]]", "!Ref SweepDeadLetters]]", "the dead letters (-there are +output)"},
 	{"the central account is told of everybody", "", `"Principal": {"AWS": "${AlertRole.Arn}"}`, `"Principal": "*"`, "the statement for the central bus"},
 }
@@ -272,6 +277,9 @@ func (m mistake) made(text string) string {
 
 // TestSeededMistakesAreFound makes one mistake at a time, and has the checks name it.
 func TestSeededMistakesAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the checks some two hundred times")
+	}
 	installed(t)
 	template, err := os.ReadFile("template.yaml")
 	if err != nil {

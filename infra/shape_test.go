@@ -3,6 +3,7 @@ package infra_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -212,6 +213,9 @@ func whatCannotBeDeliveredIsKept(t testing.TB, in source) {
 		// ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS would add what reads.
 		if state := s.Resources[id].Properties["State"]; state != "ENABLED" {
 			t.Errorf("%s is %v", id, state)
+		}
+		if on := s.Resources[id].Properties["EventBusName"]; on != nil {
+			t.Errorf("%s is on the bus %v, where CloudTrail sends nothing", id, on)
 		}
 		retry := under(list(s.Resources[id].Properties["Targets"])[0], "RetryPolicy")
 		if whole(under(retry, "MaximumRetryAttempts")) != 185 || whole(under(retry, "MaximumEventAgeInSeconds")) != 24*3600 {
@@ -432,6 +436,16 @@ func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
 				t.Errorf("%s is %v", output, s.Outputs[output])
 			}
 		}
+		c, audited := s.settings(t, "AuditFunction"), s.settings(t, "OverrideFunction")
+		for output, want := range map[string]string{
+			"LedgerTable": c.Table, "AlertBusName": c.AlertBus, "AuditQueueUrl": audited.AuditQueueURL, "ReenableQueueUrl": c.ReenableQueueURL, "ScheduleGroup": c.ScheduleGroup,
+			"TopicArn": text(s.ref(t, "Topic")), "NoticeTopicArn": text(s.ref(t, "NoticeTopic")), "RuleName": text(s.ref(t, "MfaRule")), "PoolIds": strings.Join(texts(s.parameters["UserPoolArns"]), ","),
+			"OperatorPolicyArn": text(s.ref(t, "OperatorPolicy")), "AuditorPolicyArn": text(s.ref(t, "AuditorPolicy")), "Mode": "enforce", "OverrideUrl": s.attribute(t, "OverrideUrl", "FunctionUrl"),
+		} {
+			if s.Outputs[output] != want {
+				t.Errorf("%s is %v, want %s", output, s.Outputs[output], want)
+			}
+		}
 		table := []any{s.Outputs["PolicyTable"], s.Outputs["PolicyKey"], s.Outputs["PolicyValue"], s.Outputs["PolicyParameter"]}
 		want := []any{"StackFlow_SystemProperty", "name", "value", nil}
 		if variant == "in a parameter" {
@@ -524,6 +538,28 @@ func theTemplateIsPlain(t testing.TB, in source) {
 	}
 	if len(grouped) > 0 {
 		t.Errorf("there are no parameters %v", grouped)
+	}
+}
+
+// conditional are the resources that there are only if somebody wants them.
+var conditional = map[string][]string{
+	"HasEmail": {"Email"}, "HasNotices": {"Notices"}, "HasPolicyKey": {"AuditorKeyPolicy", "PolicyKeyPolicy"}, "HasCentralBus": {"ForwardPolicy", "ForwardedAlerts"},
+	"HasPagerDuty": {"AlarmPage", "AlarmPageResolved", "Page", "PagePolicy", "PageResolved", "PagerDuty", "PagerDutyConnection"},
+	"HasSlack":     {"Slack", "SlackConnection", "SlackLoud", "SlackPolicy", "SlackQuiet"},
+}
+
+// everythingElseIsAlwaysThere: what watches and protects depends on no parameter.
+func everythingElseIsAlwaysThere(t testing.TB, in source) {
+	t.Helper()
+	got := map[string][]string{}
+	resources := object(in.template["Resources"])
+	for _, id := range slices.Sorted(maps.Keys(resources)) {
+		if c := text(under(resources[id], "Condition")); c != "" {
+			got[c] = append(got[c], id)
+		}
+	}
+	if diff := cmp.Diff(conditional, got); diff != "" {
+		t.Errorf("conditional (-want +got):\n%s", diff)
 	}
 }
 
