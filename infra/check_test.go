@@ -65,6 +65,21 @@ func TestTheSourceIsSound(t *testing.T) {
 	}
 }
 
+// TestTheTemplateFits into what CloudFormation takes from S3 (CloudFormation
+// quotas). As the body of a request it would not: task deploy names a bucket.
+func TestTheTemplateFits(t *testing.T) {
+	template := contents(t, "template.yaml")
+	if len(template) > 1_000_000 || len(template) > 51_200 && !strings.Contains(contents(t, "../Taskfile.yml"), "aws cloudformation deploy --stack-name {{.STACK}} --template-file dist/packaged.yaml --s3-bucket") {
+		t.Errorf("the template has %d bytes", len(template))
+	}
+	parts := committed(t).template
+	for part, most := range map[string]int{"Parameters": 200, "Resources": 500, "Outputs": 200} {
+		if n := len(object(parts[part])); n == 0 || n > most {
+			t.Errorf("there are %d %s, at most %d fit", n, part, most)
+		}
+	}
+}
+
 // problems are what the check finds, each with the check's name in front.
 func (c check) problems(t testing.TB, in source) []string {
 	t.Helper()

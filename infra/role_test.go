@@ -242,6 +242,9 @@ func peopleMayDoWhatTheCommandCallsAndNoMore(t testing.TB, in source) {
 		for _, id := range slices.Sorted(maps.Keys(functions)) { // the lines for relatch verify --heads
 			want = append(want, "logs:FilterLogEvents on "+here("logs", "log-group:"+text(under(s.Resources[id].Properties, "LoggingConfig", "LogGroup"))+":*"))
 		}
+		if strings.Contains(contents(t, "drill.sh"), "aws cloudtrail lookup-events") {
+			want = append(want, "cloudtrail:LookupEvents on *")
+		}
 		if key := text(s.parameters["PolicyKmsKeyArn"]); key != "" {
 			want = append(want, "kms:Decrypt on "+key+viaService)
 		}
