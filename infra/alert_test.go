@@ -239,6 +239,16 @@ func saysTheSame(t testing.TB, title, to string, detail, body map[string]any) {
 	case to == "slack":
 		want["text"], want["channel"] = detail["title"], "C0123456789"
 		got["text"], got["channel"] = body["text"], body["channel"]
+		says := []any{detail["title"], detail["what_happened"]}
+		if detail["severity"] != "info" && detail["state"] != "resolved" {
+			says = append(says, "What to do: ")
+		}
+		for i, want := range says {
+			blocks := append(list(body["blocks"]), nil, nil, nil)
+			if got := text(under(blocks[i], "text", "text")); !strings.HasPrefix(got, text(want)) || got == "" {
+				t.Errorf("%s to %s: block %d says %q, want %q", title, to, i+1, got, want)
+			}
+		}
 		for _, block := range list(body["blocks"]) {
 			if kind := under(block, "text", "type"); kind != nil && kind != "plain_text" {
 				t.Errorf("%s: a name in it could call the channel: %v", title, block)
@@ -301,8 +311,16 @@ func anAlarmPages(t testing.TB, in source) {
 			"source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "account": account, "region": region,
 			"detail": map[string]any{"alarmName": c.alarm, "state": map[string]any{"value": c.state, "reason": `"x"`}, "configuration": map[string]any{"description": `Users are "out".`}},
 		}
-		if got := actionsOf(t, s.sent(t, false, event)["pagerduty"]); !slices.Equal(got, c.want) {
+		sent := s.sent(t, false, event)["pagerduty"]
+		if got := actionsOf(t, sent); !slices.Equal(got, c.want) {
 			t.Errorf("%s %s: %v, want %v", c.alarm, c.state, got, c.want)
+		}
+		for _, h := range sent {
+			var body map[string]any
+			if err := json.Unmarshal([]byte(h.body), &body); err != nil || body["dedup_key"] != account+"/"+region+"/"+c.alarm ||
+				c.state == "ALARM" && (under(body, "payload", "summary") != `Users are "out".` || under(body, "payload", "severity") != "critical") {
+				t.Errorf("%s %s: %v in %s", c.alarm, c.state, err, h.body)
+			}
 		}
 	}
 }
@@ -327,6 +345,25 @@ func destinationsAreWhereTheServicesListen(t testing.TB, in source) {
 		},
 	}, got); diff != "" {
 		t.Errorf("destinations (-want +got):\n%s", diff)
+	}
+	slack, routing := text(s.parameters["SlackToken"]), text(s.parameters["PagerDutyRoutingKey"])
+	parameter := func(key, value string, secret bool) map[string]any {
+		return map[string]any{"Key": key, "Value": value, "IsValueSecret": secret}
+	}
+	for id, want := range map[string]map[string]any{
+		"PagerDutyConnection": {
+			"ApiKeyAuthParameters":     map[string]any{"ApiKeyName": "X-Relatch", "ApiKeyValue": "none"},
+			"InvocationHttpParameters": map[string]any{"BodyParameters": []any{parameter("routing_key", routing, true)}},
+		},
+		"SlackConnection": {
+			"ApiKeyAuthParameters":     map[string]any{"ApiKeyName": "Authorization", "ApiKeyValue": "Bearer " + slack},
+			"InvocationHttpParameters": map[string]any{"HeaderParameters": []any{parameter("Content-Type", "application/json; charset=utf-8", false)}},
+		},
+	} {
+		p := s.Resources[id].Properties
+		if diff := cmp.Diff(want, object(p["AuthParameters"])); diff != "" || p["AuthorizationType"] != "API_KEY" {
+			t.Errorf("%s, authorised by %v (-want +got):\n%s", id, p["AuthorizationType"], diff)
+		}
 	}
 }
 

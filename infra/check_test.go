@@ -39,7 +39,7 @@ var checks = []check{
 	whoMustSendMaySend, theLedgerIsWrittenByTheFunctionsOnly, whatIsWrittenFitsTheConditions, nobodyMaySwitchTheGuardOff, everyActionExists,
 	whatTheFunctionsAreToldFitsAndIsUnderstood, policiesAreNotTooLong,
 
-	whatTheWorkerActsOnIsMatched, everyOperationIsMatchedAsTrailReadsIt, aSwitchedOffFactorIsMatchedHoweverItIsWritten,
+	onlyWhatCloudTrailSendsIsMatched, whatTheWorkerActsOnIsMatched, everyOperationIsMatchedAsTrailReadsIt, aSwitchedOffFactorIsMatchedHoweverItIsWritten,
 	whoeverTouchesTheGuardIsMatched, aGuardRuleThatIsSwitchedOffIsSeenByTheOther, aTimerOfRelatchsOwnIsNotSent, auditIsToldOfEverythingThatRelatchIsMadeOf, patternsAreNotTooLong,
 
 	theTemplateIsPlain, everythingElseIsAlwaysThere, parametersAreExplainedAndHeldToAForm, somebodyIsToldOfAlarms, aStackSetsNamesFit,

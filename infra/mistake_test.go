@@ -102,6 +102,8 @@ var mistakes = []mistake{
 	{"another operator that nobody knows", "GuardRule", "eventCategory: [Management]", "eventCategory: [{equals-ignore-case: management}]", "operator equals-ignore-case"},
 	{"only one detail-type", "MfaRule", "[AWS API Call via CloudTrail, AWS Service Event via CloudTrail]", "[AWS Service Event via CloudTrail]", "matched false, acted on true"},
 	{"another source", "MfaRule", "aws.cognito-idp", "aws.cognito-identity", "matched false, acted on true"},
+	{"anybody's events", "MfaRule", "        source: [aws.cognito-idp]\n", "", "what has the source my.app is matched"},
+	{"any kind of event", "GuardHouseRule", "        detail-type: [AWS API Call via CloudTrail]\n", "", "what has the detail-type My Event is matched"},
 	{"data events too", "GuardWorkRule", "          eventCategory: [Management]\n", "", "as a data event is matched"},
 	{"a guarded service is missing", "GuardRule", "aws.cloudtrail, ", "", "StopLogging on"},
 	{"a guarded resource is missing", "GuardWorkRule", "                      - !Sub '${Name}-sweep'\n", "", "DeleteFunction20150331 on"},
@@ -152,6 +154,7 @@ var mistakes = []mistake{
 	{"a mode that is not the parameter's", "ReenableFunction", "RELATCH_MODE: !Ref Mode", "RELATCH_MODE: observe", "ReenableFunction is not told the mode"},
 	{"an own role too few", "ReenableFunction", "!GetAtt SweepRole.Arn, ", "", "ReenableFunction: 8 pools, the own roles"},
 	{"a deployment role that nobody gave", "AuditFunction", "RELATCH_DEPLOYMENT_ROLE: !Ref DeploymentRoleArn", "RELATCH_DEPLOYMENT_ROLE: ''", "the deployment role is"},
+	{"a parameter that does nothing", "SweepFunction", "RELATCH_POLICY_KEY: !If [HasParameter, '', !Ref PolicyKey]", "RELATCH_POLICY_KEY: !If [HasParameter, '', name]", "SweepFunction is not told the parameters"},
 	{"more than the quotas", "OverrideFunction", "RELATCH_QUOTA_SHARE: '0.05'", "RELATCH_QUOTA_SHARE: '0.5'", "of Cognito's quotas"},
 
 	// The ledger.
@@ -196,6 +199,10 @@ var mistakes = []mistake{
 	{"a page that is not resolved", "PageResolved", "", "", "PagerDuty is told"},
 	{"a replay pages", "Page", ", replay-name: [{exists: false}]", "", "a replay is sent to"},
 	{"a page without its name", "Page", "dedup_key", "dedupKey", "to pagerduty"},
+	{"an alarm's page without its text", "AlarmPage", `"summary": <summary>, `, "", "relatch-overdue ALARM"},
+	{"Slack is told half of it", "SlackLoud", `"text": <happened>`, `"text": "Something"`, "block 2 says"},
+	{"Slack is not shown the token", "SlackConnection", "Bearer ${SlackToken}", "${SlackToken}", "SlackConnection, authorised by"},
+	{"a key that locks its owner out", "TopicKey", "Action: 'kms:*'", "Action: kms:DescribeKey", "no key to its key"},
 	{"a text that breaks the JSON", "SlackLoud", `"text": <title>, "blocks"`, `"text": "<title>", "blocks"`, "stands inside a string"},
 	{"a name that calls the channel", "SlackQuiet", `"type": "plain_text", "text": <happened>`, `"type": "mrkdwn", "text": <happened>`, "could call the channel"},
 	{"a path that not every alert has", "QuietAlerts", "alert: $.detail}", "alert: $.detail, user: $.detail.user.username}", "there is no $.detail.user.username"},

@@ -453,6 +453,27 @@ func aSwitchedOffFactorIsMatchedHoweverItIsWritten(t testing.TB, in source) {
 	}
 }
 
+// onlyWhatCloudTrailSendsIsMatched: everybody who may put events on the default bus
+// can write such a detail, but nobody a source that begins with aws.
+func onlyWhatCloudTrailSendsIsMatched(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
+	l := s.look(t)
+	events := []map[string]any{record("cognito-idp", "AdminSetUserMFAPreference", nil)}
+	for _, arn := range s.settings(t, "AuditFunction").Guard {
+		service := strings.Split(arn, ":")[2]
+		events = append(events, calls(t, arn)[0].record(cmp.Or(sources[service], service), nil))
+	}
+	for _, event := range events {
+		for key, other := range map[string]string{"source": "my.app", "detail-type": "My Event"} {
+			forged := maps.Clone(event)
+			if forged[key] = other; l.delivered(t, forged) {
+				t.Errorf("what has the %s %s is matched by %v", key, other, l.rules(t, forged))
+			}
+		}
+	}
+}
+
 // sources are the service's name in eventSource, by that in ARNs, where they differ.
 var sources = map[string]string{"cloudwatch": "monitoring"}
 

@@ -156,7 +156,7 @@ func theSweepNeverOverlaps(t testing.TB, in source) {
 		"runs as often as the worker counts on": schedule["ScheduleExpression"] == fmt.Sprintf("rate(%d minutes)", int(worker.SweepEvery.Minutes())),
 		"is switched on, without an end":        schedule["State"] == "ENABLED" && schedule["StartDate"] == nil && schedule["EndDate"] == nil && under(schedule, "FlexibleTimeWindow", "Mode") == "OFF" && under(schedule, "Target", "Arn") == s.attribute(t, "SweepFunction", "Arn"),
 		"is not tried again by the scheduler":   whole(under(schedule, "Target", "RetryPolicy", "MaximumRetryAttempts")) == 0,
-		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["FunctionName"] == f["FunctionName"],
+		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["MaximumEventAgeInSeconds"] == 60 && invocation["FunctionName"] == f["FunctionName"],
 		"keeps what failed":                     s.queue(t, text(under(invocation, "DestinationConfig", "OnFailure", "Destination"))) != "",
 		"is in a group of its own":              schedule["GroupName"] != s.settings(t, "SweepFunction").ScheduleGroup,
 	} {
@@ -391,6 +391,7 @@ func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
 	var board struct {
 		Widgets []struct {
 			Properties struct {
+				View    string   `json:"view"`
 				Metrics [][]any  `json:"metrics"`
 				Alarms  []string `json:"alarms"`
 			} `json:"properties"`
@@ -399,11 +400,14 @@ func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
 	if err := json.Unmarshal([]byte(body), &board); err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
-	metrics, shown := said(t), map[string]bool{}
+	metrics, shown, atOnce := said(t), map[string]bool{}, map[string]bool{}
 	for _, w := range board.Widgets {
 		for _, m := range w.Properties.Metrics {
 			if len(m) >= 4 && m[0] == "Relatch" && !metrics[fmt.Sprintf("Relatch %s by %s", m[1], m[2])] {
 				t.Errorf("no function says %v", m)
+			}
+			if len(m) >= 2 && w.Properties.View == "singleValue" {
+				atOnce[fmt.Sprint(m[1])] = true
 			}
 		}
 		for _, arn := range w.Properties.Alarms {
@@ -415,7 +419,12 @@ func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
 			t.Errorf("%s is not shown", id)
 		}
 	}
-	for _, metric := range []string{"OverridesOverdue", "OverridesUnrestorable", "OverridesOpen", "SweepAge", "EventToAlert", "ReenableLateness", "Deliveries"} {
+	for _, metric := range []string{"OverridesOverdue", "OverridesUnrestorable", "OverridesOpen", "SweepAge"} {
+		if !atOnce[metric] {
+			t.Errorf("%s is not shown as one number", metric)
+		}
+	}
+	for _, metric := range []string{"EventToAlert", "ReenableLateness", "Deliveries"} {
 		if !strings.Contains(body, metric) {
 			t.Errorf("%s is not shown", metric)
 		}
@@ -435,6 +444,9 @@ func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
 			if text(s.Outputs[output]) == "" {
 				t.Errorf("%s is %v", output, s.Outputs[output])
 			}
+		}
+		if variant == "in a parameter" && s.Outputs["AuditorKeyPolicyArn"] != s.ref(t, "AuditorKeyPolicy") || !strings.HasSuffix(text(s.Outputs["DashboardUrl"]), "/"+text(s.ref(t, "Dashboard"))) {
+			t.Errorf("the key's policy is %v, the dashboard at %v", s.Outputs["AuditorKeyPolicyArn"], s.Outputs["DashboardUrl"])
 		}
 		c, audited := s.settings(t, "AuditFunction"), s.settings(t, "OverrideFunction")
 		for output, want := range map[string]string{
@@ -479,6 +491,11 @@ func theTopicsAreEncryptedWithAKeyThatAlarmsMayUse(t testing.TB, in source) {
 	s := in.deploy(t, parameters())
 	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || s.Resources["TopicKeyAlias"].Properties["TargetKeyId"] != "TopicKey" {
 		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, s.Resources["TopicKeyAlias"].Properties)
+	}
+	if all := statements("TopicKey", s.Resources["TopicKey"].Properties["KeyPolicy"]); !slices.ContainsFunc(all, func(st statement) bool {
+		return slices.Equal(st.principals, []string{"arn:aws:iam::" + account + ":root"}) && slices.Equal(st.actions, []string{"kms:*"})
+	}) {
+		t.Error("the account has no key to its key")
 	}
 	for _, id := range s.of("AWS::SNS::Topic") {
 		if key := s.Resources[id].Properties["KmsMasterKeyId"]; key != "TopicKey" {
