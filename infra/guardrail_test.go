@@ -30,11 +30,11 @@ var ends = map[string][]string{
 	"lambda function": {
 		"DeleteFunction", "UpdateFunctionCode", "UpdateFunctionConfiguration", "PutFunctionConcurrency", "DeleteFunctionConcurrency",
 		"PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig", "DeleteFunctionEventInvokeConfig", "CreateFunctionUrlConfig", "UpdateFunctionUrlConfig",
-		"DeleteFunctionUrlConfig", "AddPermission", "RemovePermission", "InvokeFunction",
+		"DeleteFunctionUrlConfig", "AddPermission", "RemovePermission", "PublishVersion", "InvokeFunction", "InvokeAsync",
 	},
-	"sqs":            {"DeleteQueue", "PurgeQueue", "SetQueueAttributes", "AddPermission", "RemovePermission", "SendMessage", "ReceiveMessage", "DeleteMessage"},
-	"sns":            {"DeleteTopic", "SetTopicAttributes", "AddPermission", "RemovePermission", "Subscribe", "SetSubscriptionAttributes", "Unsubscribe", "Publish"},
-	"dynamodb table": {"DeleteTable", "UpdateTable", "UpdateContinuousBackups", "UpdateTimeToLive", "PutResourcePolicy", "DeleteResourcePolicy", "DeleteItem", "PutItem", "UpdateItem", "BatchWriteItem", "PartiQLUpdate"},
+	"sqs":            {"DeleteQueue", "PurgeQueue", "SetQueueAttributes", "AddPermission", "RemovePermission", "SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "StartMessageMoveTask"},
+	"sns":            {"DeleteTopic", "SetTopicAttributes", "AddPermission", "RemovePermission", "Subscribe", "SetSubscriptionAttributes", "Unsubscribe", "PutDataProtectionPolicy", "Publish"},
+	"dynamodb table": {"DeleteTable", "UpdateTable", "UpdateContinuousBackups", "UpdateTimeToLive", "PutResourcePolicy", "DeleteResourcePolicy", "DeleteItem", "PutItem", "UpdateItem", "BatchWriteItem", "PartiQLInsert", "PartiQLUpdate", "PartiQLDelete"},
 
 	"scheduler schedule-group": {"DeleteScheduleGroup"}, "scheduler schedule": {"CreateSchedule", "DeleteSchedule", "UpdateSchedule"},
 	"iam role": {
@@ -49,7 +49,7 @@ var ends = map[string][]string{
 }
 
 // work is what nobody but Relatch's own roles has to do, the deployment role neither.
-var work = []string{"events:PutEvents", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLUpdate", "lambda:InvokeFunction", "sns:Publish", "logs:PutLogEvents"}
+var work = []string{"events:PutEvents", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PartiQLDelete", "lambda:InvokeFunction", "lambda:InvokeAsync", "sns:Publish", "logs:PutLogEvents"}
 
 // theGuardrailProtectsTheGuard from everybody but the deployment role, and all
 // that there is is known here. The trail's name is the account's, so whoever may
