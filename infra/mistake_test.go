@@ -239,7 +239,7 @@ var railMistakes = []mistake{
 	{"an action is missing", "", `"iam:Put*", `, "", "anybody may: iam:PutRolePolicy"},
 	{"a resource is missing", "", `"arn:*:iam::*:policy/relatch-*",`, "", "anybody may: iam:CreatePolicyVersion"},
 	{"another resource is missing", "", `"arn:*:events:*:*:api-destination/relatch-*",`, "", "anybody may: events:DeleteApiDestination"},
-	{"the key is left to anybody", "", `"kms:Schedule*", `, "", "anybody may: kms:ScheduleKeyDeletion"},
+	{"the key is left to anybody", "", `"kms:Schedule*"`, `"kms:Create*"`, "anybody may: kms:ScheduleKeyDeletion"},
 	{"the topic's subscriptions are left to anybody", "", `"sns:Set*", `, "", "anybody may: sns:Set"},
 	{"roles may be passed by anybody", "", `"iam:PassRole",`, "", "anybody may: iam:PassRole"},
 	{"messages may be taken by anybody", "", `"sqs:DeleteMessage", `, "", "anybody may: sqs:DeleteMessage"},
