@@ -148,16 +148,21 @@ func (s *stack) sent(t testing.TB, onAlertBus bool, event map[string]any) map[st
 	return out
 }
 
-// TestEveryAlertReachesWhomItIsFor, as sound JSON, whatever stands in it.
-func TestEveryAlertReachesWhomItIsFor(t *testing.T) {
-	s := deploy(t, everything())
+// everyAlertReachesWhomItIsFor, as sound JSON, whatever stands in it.
+func everyAlertReachesWhomItIsFor(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for title, plain := range alerts(t) {
 		for _, event := range []map[string]any{plain, hostile(plain)} {
 			detail := object(event["detail"])
 			sent := s.sent(t, true, event)
-			for _, to := range []string{"topic", "slack", "central"} {
-				if len(sent[to]) != 1 {
-					t.Errorf("%s: %s gets %d messages", title, to, len(sent[to]))
+			want := map[string]int{"slack": 1, "central": 1, "topic": 1}
+			if slices.Contains(texts(detail["audience"]), "administrators") { // on-call has nothing to do about it
+				want["topic"], want["notices"] = 0, 1
+			}
+			for _, to := range []string{"topic", "notices", "slack", "central"} {
+				if len(sent[to]) != want[to] {
+					t.Errorf("%s: %s gets %d messages, want %d", title, to, len(sent[to]), want[to])
 				}
 			}
 			for to, all := range sent {
@@ -167,7 +172,7 @@ func TestEveryAlertReachesWhomItIsFor(t *testing.T) {
 						t.Errorf("%s to %s: %v in\n%s", title, to, err, h.body)
 						continue
 					}
-					check(t, title, to, detail, body)
+					saysTheSame(t, title, to, detail, body)
 				}
 			}
 			if want := pages(detail); !slices.Equal(actionsOf(t, sent["pagerduty"]), want) {
@@ -178,6 +183,11 @@ func TestEveryAlertReachesWhomItIsFor(t *testing.T) {
 				t.Errorf("%s: a replay is sent to %v", title, slices.Collect(maps.Keys(again)))
 			}
 			delete(event, "replay-name")
+			event["account"] = "444455556666"
+			if again := s.sent(t, true, event)["central"]; len(again) > 0 {
+				t.Errorf("%s: another account's alert is forwarded again", title)
+			}
+			event["account"] = account
 		}
 	}
 }
@@ -211,7 +221,7 @@ func actionsOf(t testing.TB, all []handed) []string {
 	return out
 }
 
-func check(t testing.TB, title, to string, detail, body map[string]any) {
+func saysTheSame(t testing.TB, title, to string, detail, body map[string]any) {
 	t.Helper()
 	const runbooks = "https://github.com/stackflow/relatch/blob/main/"
 	want := map[string]any{}
@@ -223,9 +233,22 @@ func check(t testing.TB, title, to string, detail, body map[string]any) {
 			want["what_to_do"], want["runbook"] = detail["what_to_do"], runbooks+text(detail["runbook"])
 		}
 		got = body
+	case to == "notices":
+		want["title"], want["what_happened"], want["what_to_do"], want["alert"] = detail["title"], detail["what_happened"], detail["what_to_do"], detail
+		got = body
 	case to == "slack":
 		want["text"], want["channel"] = detail["title"], "C0123456789"
 		got["text"], got["channel"] = body["text"], body["channel"]
+		says := []any{detail["title"], detail["what_happened"]}
+		if detail["severity"] != "info" && detail["state"] != "resolved" {
+			says = append(says, "What to do: ")
+		}
+		for i, want := range says {
+			blocks := append(list(body["blocks"]), nil, nil, nil)
+			if got := text(under(blocks[i], "text", "text")); !strings.HasPrefix(got, text(want)) || got == "" {
+				t.Errorf("%s to %s: block %d says %q, want %q", title, to, i+1, got, want)
+			}
+		}
 		for _, block := range list(body["blocks"]) {
 			if kind := under(block, "text", "type"); kind != nil && kind != "plain_text" {
 				t.Errorf("%s: a name in it could call the channel: %v", title, block)
@@ -247,12 +270,13 @@ func check(t testing.TB, title, to string, detail, body map[string]any) {
 	}
 }
 
-// TestVariablesInsideStringsAreNobodysWords: EventBridge does not escape them.
-func TestVariablesInsideStringsAreNobodysWords(t *testing.T) {
+// variablesInsideStringsAreNobodysWords: EventBridge does not escape them.
+func variablesInsideStringsAreNobodysWords(t testing.TB, in source) {
+	t.Helper()
 	ours := map[string]bool{ // ids and words of Relatch and AWS, and the steps, which name nobody but by an ARN
 		"$.account": true, "$.region": true, "$.detail.incident": true, "$.detail.runbook": true, "$.detail.what_to_do": true, "$.detail.alarmName": true,
 	}
-	s := deploy(t, everything())
+	s := in.deploy(t, everything())
 	for _, id := range s.of("AWS::Events::Rule") {
 		for _, target := range list(s.Resources[id].Properties["Targets"]) {
 			transformer := object(under(target, "InputTransformer"))
@@ -270,9 +294,10 @@ func TestVariablesInsideStringsAreNobodysWords(t *testing.T) {
 	}
 }
 
-// TestAnAlarmPages, and is resolved when it is over.
-func TestAnAlarmPages(t *testing.T) {
-	s := deploy(t, everything())
+// anAlarmPages, and is resolved when it is over.
+func anAlarmPages(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for _, c := range []struct {
 		alarm, state string
 		want         []string
@@ -286,15 +311,66 @@ func TestAnAlarmPages(t *testing.T) {
 			"source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "account": account, "region": region,
 			"detail": map[string]any{"alarmName": c.alarm, "state": map[string]any{"value": c.state, "reason": `"x"`}, "configuration": map[string]any{"description": `Users are "out".`}},
 		}
-		if got := actionsOf(t, s.sent(t, false, event)["pagerduty"]); !slices.Equal(got, c.want) {
+		sent := s.sent(t, false, event)["pagerduty"]
+		if got := actionsOf(t, sent); !slices.Equal(got, c.want) {
 			t.Errorf("%s %s: %v, want %v", c.alarm, c.state, got, c.want)
+		}
+		for _, h := range sent {
+			var body map[string]any
+			if err := json.Unmarshal([]byte(h.body), &body); err != nil || body["dedup_key"] != account+"/"+region+"/"+c.alarm ||
+				c.state == "ALARM" && (under(body, "payload", "summary") != `Users are "out".` || under(body, "payload", "severity") != "critical") {
+				t.Errorf("%s %s: %v in %s", c.alarm, c.state, err, h.body)
+			}
 		}
 	}
 }
 
-// TestSecretsAreNotShown: neither by the console nor by what describes the stack.
-func TestSecretsAreNotShown(t *testing.T) {
-	s := deploy(t, everything())
+// destinationsAreWhereTheServicesListen (PagerDuty, "Send an alert event"; Slack,
+// "chat.postMessage").
+func destinationsAreWhereTheServicesListen(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
+	got := map[string]map[string]any{}
+	for _, id := range s.of("AWS::Events::ApiDestination") {
+		got[id] = s.Resources[id].Properties
+	}
+	if diff := cmp.Diff(map[string]map[string]any{
+		"PagerDuty": {
+			"Name": "relatch-pagerduty", "ConnectionArn": s.attribute(t, "PagerDutyConnection", "Arn"), "InvocationEndpoint": "https://events.pagerduty.com/v2/enqueue",
+			"HttpMethod": "POST", "InvocationRateLimitPerSecond": 2,
+		},
+		"Slack": {
+			"Name": "relatch-slack", "ConnectionArn": s.attribute(t, "SlackConnection", "Arn"), "InvocationEndpoint": "https://slack.com/api/chat.postMessage",
+			"HttpMethod": "POST", "InvocationRateLimitPerSecond": 1,
+		},
+	}, got); diff != "" {
+		t.Errorf("destinations (-want +got):\n%s", diff)
+	}
+	slack, routing := text(s.parameters["SlackToken"]), text(s.parameters["PagerDutyRoutingKey"])
+	parameter := func(key, value string, secret bool) map[string]any {
+		return map[string]any{"Key": key, "Value": value, "IsValueSecret": secret}
+	}
+	for id, want := range map[string]map[string]any{
+		"PagerDutyConnection": {
+			"ApiKeyAuthParameters":     map[string]any{"ApiKeyName": "X-Relatch", "ApiKeyValue": "none"},
+			"InvocationHttpParameters": map[string]any{"BodyParameters": []any{parameter("routing_key", routing, true)}},
+		},
+		"SlackConnection": {
+			"ApiKeyAuthParameters":     map[string]any{"ApiKeyName": "Authorization", "ApiKeyValue": "Bearer " + slack},
+			"InvocationHttpParameters": map[string]any{"HeaderParameters": []any{parameter("Content-Type", "application/json; charset=utf-8", false)}},
+		},
+	} {
+		p := s.Resources[id].Properties
+		if diff := cmp.Diff(want, object(p["AuthParameters"])); diff != "" || p["AuthorizationType"] != "API_KEY" {
+			t.Errorf("%s, authorised by %v (-want +got):\n%s", id, p["AuthorizationType"], diff)
+		}
+	}
+}
+
+// secretsAreNotShown: neither by the console nor by what describes the stack.
+func secretsAreNotShown(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for _, secret := range []string{"PagerDutyRoutingKey", "SlackToken"} {
 		if under(s.template, "Parameters", secret, "NoEcho") != true {
 			t.Errorf("%s is shown", secret)

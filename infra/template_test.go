@@ -3,11 +3,14 @@
 package infra_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -40,7 +43,7 @@ func everything(more ...string) map[string]any {
 	return parameters(append([]string{
 		"DeploymentRoleArn=arn:aws:iam::111122223333:role/relatch-deploy", "PolicyParameter=/relatch/policy",
 		"PolicyKmsKeyArn=arn:aws:kms:us-east-1:111122223333:key/1", "PagerDutyRoutingKey=0123456789abcdef0123456789abcdef",
-		"SlackToken=xoxb-1", "SlackChannel=C0123456789", "CentralBusArn=arn:aws:events:us-east-1:444455556666:event-bus/central",
+		"NoticeEmail=administrators@example.com", "SlackToken=xoxb-1", "SlackChannel=C0123456789", "CentralBusArn=arn:aws:events:us-east-1:444455556666:event-bus/central",
 	}, more...)...)
 }
 
@@ -51,7 +54,7 @@ type stack struct {
 	parameters map[string]any
 	account    string
 	region     string
-	name       string
+	name       string // the stack's own; those of its resources begin with the parameter Name
 	Resources  map[string]resource
 	Outputs    map[string]any
 }
@@ -62,23 +65,32 @@ type resource struct {
 	Whole      map[string]any
 }
 
-// read reads the template. Short forms become long ones: !Ref x is {Ref: x}.
-func read(t testing.TB) map[string]any {
-	t.Helper()
-	return parsed(t, contents(t, "template.yaml"))
-}
+// files are the template and the guardrail in this folder.
+var files = sync.OnceValues(func() (source, error) {
+	template, err := os.ReadFile("template.yaml")
+	if err != nil {
+		return source{}, err
+	}
+	guardrail, err := os.ReadFile("guardrail.json")
+	if err != nil {
+		return source{}, err
+	}
+	return parse(string(template), string(guardrail))
+})
 
-func parsed(t testing.TB, template string) map[string]any {
-	t.Helper()
+// parse reads a template and a guardrail. Short forms become long ones: !Ref x is
+// {Ref: x}.
+func parse(template, guardrail string) (source, error) {
 	var node yaml.Node
 	if err := yaml.Unmarshal([]byte(template), &node); err != nil {
-		t.Fatal(err)
+		return source{}, err
 	}
 	v, err := value(node.Content[0])
 	if err != nil {
-		t.Fatal(err)
+		return source{}, err
 	}
-	return object(v)
+	in := source{template: object(v), stacks: &sync.Map{}}
+	return in, json.Unmarshal([]byte(guardrail), &in.guardrail)
 }
 
 func value(n *yaml.Node) (any, error) {
@@ -137,22 +149,48 @@ func plain(n *yaml.Node) (any, error) {
 	}
 }
 
-// deploy works the template out.
+// deploy works the template in this folder out.
 func deploy(t testing.TB, given map[string]any) *stack {
-	return deployAs(t, name, account, region, given)
+	t.Helper()
+	return committed(t).deploy(t, given)
 }
 
 func deployAs(t testing.TB, name, account, region string, given map[string]any) *stack {
 	t.Helper()
-	s := &stack{template: read(t), parameters: given, account: account, region: region, name: name}
-	return s.deploy(t)
+	return committed(t).deployAs(t, name, account, region, given)
 }
 
 // deployTemplate works another template out, in a Region.
 func deployTemplate(t testing.TB, template, region string) *stack {
 	t.Helper()
-	s := &stack{template: parsed(t, template), parameters: parameters(), account: account, region: region, name: name}
-	return s.deploy(t)
+	in, err := parse(template, "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in.deployAs(t, name, account, region, parameters())
+}
+
+// deploy works the template out.
+func (in source) deploy(t testing.TB, given map[string]any) *stack {
+	t.Helper()
+	return in.deployAs(t, name, account, region, given)
+}
+
+// deployAs works the template out for a stack of that name, whose resources have
+// it too unless a Name is given.
+func (in source) deployAs(t testing.TB, name, account, region string, given map[string]any) *stack {
+	t.Helper()
+	if given["Name"] == nil {
+		given["Name"] = name
+	}
+	key := fmt.Sprint(name, account, region, given)
+	made, _ := in.stacks.Load(key)
+	if already, ok := made.(*stack); ok {
+		return already
+	}
+	s := &stack{template: in.template, parameters: given, account: account, region: region, name: name}
+	in.stacks.Store(key, s.deploy(t))
+	return s
 }
 
 func (s *stack) deploy(t testing.TB) *stack {
@@ -247,7 +285,7 @@ func (s *stack) call(t testing.TB, function string, argument any) any {
 		return parts
 	case "Fn::Select":
 		i, ok := args[0].(int)
-		if !ok {
+		if !ok || i >= len(list(s.work(t, args[1]))) {
 			t.Fatalf("Fn::Select: %v is no index", args[0])
 		}
 		return list(s.work(t, args[1]))[i]
@@ -346,7 +384,7 @@ func (s *stack) identity(t testing.TB, id string) (kind, own string) {
 	}
 	kind = text(object(r)["Type"])
 	properties := object(object(r)["Properties"])
-	for _, key := range []string{"Name", "QueueName", "FunctionName", "TableName", "TopicName", "RoleName", "AlarmName", "LogGroupName", "DashboardName"} {
+	for _, key := range []string{"Name", "QueueName", "FunctionName", "TableName", "TopicName", "RoleName", "AlarmName", "LogGroupName", "DashboardName", "ArchiveName", "AliasName", "ManagedPolicyName"} {
 		if v, ok := properties[key]; ok {
 			return kind, text(s.work(t, v))
 		}

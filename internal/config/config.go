@@ -28,8 +28,10 @@ type Config struct {
 	// DeploymentRole is the ARN of the role that may change Relatch's own
 	// resources without a page. RELATCH_DEPLOYMENT_ROLE. Defaults to nobody.
 	DeploymentRole string
-	// Guard are the ARNs of Relatch's own resources. RELATCH_GUARD, separated by
-	// commas. Defaults to none.
+	// Guard are the ARNs of Relatch's own resources; one that ends in * is every
+	// resource whose name begins so. RELATCH_GUARD, separated by commas. What is of
+	// the account and Region of reenable's queue may be written short, as
+	// "events:rule/relatch-mfa": an environment has 4 KB. Defaults to none.
 	Guard []string
 
 	// Table is the ledger's table. RELATCH_TABLE.

@@ -81,7 +81,7 @@ func TestEverythingCanBeSaid(t *testing.T) {
 		"RELATCH_MODE":            "observe",
 		"RELATCH_OWN_ROLES":       account + "role/relatch/audit," + account + "role/relatch/reenable",
 		"RELATCH_DEPLOYMENT_ROLE": account + "role/deploy",
-		"RELATCH_GUARD":           "arn:aws:s3:::trail,arn:aws:scheduler:us-east-1:111122223333:schedule-group/relatch",
+		"RELATCH_GUARD":           "arn:aws:s3:::trail, scheduler:schedule-group/relatch, logs:log-group:/aws/lambda/relatch-*, iam:role/relatch-*",
 		"RELATCH_ALERT_BUS":       "arn:aws:events:us-east-1:111122223333:event-bus/security",
 		"RELATCH_POLICY_KEY":      "id",
 		"RELATCH_POLICY_VALUE":    "json",
@@ -103,7 +103,10 @@ func TestEverythingCanBeSaid(t *testing.T) {
 	want.Observe, want.AuthFactors = true, false
 	want.OwnRoles = []string{account + "role/relatch/audit", account + "role/relatch/reenable"}
 	want.DeploymentRole = account + "role/deploy"
-	want.Guard = []string{"arn:aws:s3:::trail", "arn:aws:scheduler:us-east-1:111122223333:schedule-group/relatch"}
+	want.Guard = []string{
+		"arn:aws:s3:::trail", "arn:aws:scheduler:us-east-1:111122223333:schedule-group/relatch",
+		"arn:aws:logs:us-east-1:111122223333:log-group:/aws/lambda/relatch-*", account + "role/relatch-*",
+	}
 	want.AlertBus = "arn:aws:events:us-east-1:111122223333:event-bus/security"
 	want.PolicyKey, want.PolicyValue = "id", "json"
 	want.PolicyFor, want.PoolFor = 0, 5*time.Minute
@@ -204,6 +207,7 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"RELATCH_DEPLOYMENT_ROLE", account + "role/", "is not of the right form; " + roleForm},
 		{"RELATCH_DEPLOYMENT_ROLE", account + "role/a, b", "is not of the right form; " + roleForm},
 		{"RELATCH_GUARD", marked, "item 1 is not of the right form; set it to a list, separated by commas, each item the ARN of one of Relatch's own resources"},
+		{"RELATCH_GUARD", "arn:aws:" + marked, "item 1 is not of the right form; set it to a list, separated by commas, each item the ARN of one of Relatch's own resources"},
 		{"RELATCH_TABLE", "", "is not set; set it to the name of the ledger's table"},
 		{"RELATCH_TABLE", marked + " b", "is not of the right form; set it to the name of the ledger's table"},
 		{"RELATCH_ALERT_BUS", "", "is not set; set it to the name of the event bus for alerts, or its ARN"},

@@ -48,7 +48,7 @@ func read(environ []string, needs func(name string) bool) (Config, error) {
 		Observe:        r.either("RELATCH_MODE", "enforce", "observe") == "observe",
 		OwnRoles:       r.list("RELATCH_OWN_ROLES", role, true),
 		DeploymentRole: r.optional("RELATCH_DEPLOYMENT_ROLE", role),
-		Guard:          r.list("RELATCH_GUARD", anyARN, false),
+		Guard:          r.list("RELATCH_GUARD", guarded, false),
 
 		Table:               r.required("RELATCH_TABLE", name("the ledger's table")),
 		AlertBus:            r.required("RELATCH_ALERT_BUS", name("the event bus for alerts, or its ARN")),
@@ -74,6 +74,7 @@ func read(environ []string, needs func(name string) bool) (Config, error) {
 	for _, p := range pools {
 		c.Pools = append(c.Pools, mfa.PoolID(p[strings.LastIndexByte(p, '/')+1:]))
 	}
+	r.spell(&c)
 	r.oneQueue(&c)
 	r.onePolicy(&c)
 	for _, name := range slices.Sorted(maps.Keys(r.vars)) {
@@ -113,9 +114,13 @@ var (
 	pool     = form{regexp.MustCompile(`^(arn:[^:]+:cognito-idp:[^:]+:[0-9]{12}:userpool/)?[a-z]+(-[a-z]+)+-[0-9]+_[0-9A-Za-z]+$`).MatchString, "the id of a user pool, such as us-east-1_EXAMPLE12, or its ARN"}
 	role     = arn("iam", "role/", "the ARN of an IAM role, such as arn:aws:iam::111122223333:role/name")
 	queueARN = arn("sqs", "", "the ARN of a queue, such as arn:aws:sqs:us-east-1:111122223333:name")
-	anyARN   = arn("", "", "the ARN of one of Relatch's own resources")
+	anyARN   = arn("", "", "")
+	guarded  = form{func(s string) bool { return anyARN.fits(s) || !strings.HasPrefix(s, "arn:") && shortARN.MatchString(s) }, "the ARN of one of Relatch's own resources"}
 	queueURL = form{isURL, "the URL of a queue, such as https://sqs.us-east-1.amazonaws.com/111122223333/name"}
 )
+
+// shortARN is an ARN without its partition, Region and account.
+var shortARN = regexp.MustCompile(`^[a-z0-9-]+:[^\s:,][^\s,]*$`)
 
 // name is the form of what AWS has a name for: whether there is such a thing is
 // AWS's to say.
@@ -227,6 +232,23 @@ func (r *reader) count(name string, otherwise int) int {
 		r.problem(name, "is not a whole number of 1 or more", fmt.Sprintf("set it to the function's reserved concurrency, or remove it for %d", otherwise))
 	}
 	return n
+}
+
+// spell writes the guard's short ARNs out. IAM's have no Region.
+func (r *reader) spell(c *Config) {
+	here := strings.Split(c.ReenableQueueARN, ":")
+	for i, short := range c.Guard {
+		service, resource, _ := strings.Cut(short, ":")
+		switch {
+		case service == "arn", !guarded.fits(short): // written out, or told already
+		case !queueARN.fits(c.ReenableQueueARN):
+			r.problem("RELATCH_GUARD", fmt.Sprintf("item %d is short, and RELATCH_REENABLE_QUEUE_ARN does not say of which account and Region", i+1), "set that, or write the ARN out")
+		case service == "iam":
+			c.Guard[i] = strings.Join([]string{"arn", here[1], service, "", here[4], resource}, ":")
+		default:
+			c.Guard[i] = strings.Join([]string{"arn", here[1], service, here[3], here[4], resource}, ":")
+		}
+	}
 }
 
 // oneQueue checks that reenable's queue is the same by URL and ARN: timers go by

@@ -7,26 +7,43 @@ import (
 	"time"
 )
 
-// guarded returns the ARN of the guard's resource that the call names, or "".
+// guarded returns the ARN of the guard's resource that the call names, or "". A
+// name is one of the call's service, an ARN may be of another: who maps a queue to
+// a function asks Lambda.
 func (h House) guarded(c *Change) string {
+	arn, _ := h.named(c)
+	return arn
+}
+
+// named is guarded with the name or ARN by which the call names the resource.
+func (h House) named(c *Change) (arn, name string) {
 	for _, arn := range h.Guard {
-		if strings.Count(arn, ":") < 5 || strings.Split(arn, ":")[2] != c.Service {
+		if strings.Count(arn, ":") < 5 {
 			continue
 		}
-		if slices.ContainsFunc(c.Resources, func(named string) bool { return names(arn, named) }) {
-			return arn
+		of := strings.Split(arn, ":")[2]
+		i := slices.IndexFunc(c.Resources, func(named string) bool {
+			return (of == c.Service || strings.HasPrefix(named, "arn:")) && names(arn, named)
+		})
+		if i >= 0 {
+			return arn, c.Resources[i]
 		}
 	}
-	return ""
+	return "", ""
 }
 
 // names reports whether a request parameter means the resource: by its ARN or
 // that of a part of it (a version, an index, a subscription), by its name, by an
 // ARN or a queue's URL that is cut short in front, by a function's name with a
-// version, or, for a schedule, by its group.
+// version, or, for a schedule, by its group. A resource whose ARN ends in * is
+// every one whose name begins so.
 func names(arn, parameter string) bool {
 	arn = strings.Replace(strings.TrimSuffix(arn, "/*"), ":schedule-group/", ":schedule/", 1)
 	parameter = strings.Replace(parameter, ":schedule-group/", ":schedule/", 1)
+	if start, many := strings.CutSuffix(arn, "*"); many {
+		resource := strings.SplitN(start, ":", 6)[5]
+		return strings.HasPrefix(parameter, start) || strings.HasPrefix(parameter, resource[strings.IndexAny(resource, ":/")+1:])
+	}
 	fields := strings.SplitN(arn, ":", 6)
 	service, account, resource := fields[2], fields[4], fields[5]
 	endsIn := func(name string) bool {
@@ -64,7 +81,11 @@ func (l *look) guard() Decision {
 	}
 	l.raise(GuardTampered, severity, l.Standing.Journal)
 	d := l.decision(Alerts, GuardTouched)
-	d.Problem = l.change.EventName + " on " + l.House.guarded(&l.change)
+	on, named := l.House.named(&l.change)
+	if strings.HasSuffix(on, "*") { // one of many
+		on = named
+	}
+	d.Problem = l.change.EventName + " on " + on
 	return d
 }
 

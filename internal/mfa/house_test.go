@@ -2,6 +2,7 @@ package mfa
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ func TestTheGuardIsKnownByEveryNameThatItsServicesUse(t *testing.T) {
 		topic    = "arn:aws:sns:us-east-1:" + account + ":relatch-alerts"
 		table    = "arn:aws:dynamodb:us-east-1:" + account + ":table/relatch-ledger"
 		trail    = "arn:aws:cloudtrail:us-east-1:" + account + ":trail/relatch"
+		roles    = "arn:aws:iam::" + account + ":role/relatch-*"
+		groups   = "arn:aws:logs:us-east-1:" + account + ":log-group:/aws/lambda/relatch-*"
 	)
 	for _, c := range []struct {
 		service, arn string
@@ -85,6 +88,16 @@ func TestTheGuardIsKnownByEveryNameThatItsServicesUse(t *testing.T) {
 			[]string{"relatch", trail},
 			[]string{"relatch-2", "trail", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/relatch", ""},
 		},
+		{
+			"iam", roles,
+			[]string{"relatch-us-east-1-audit", roles, "arn:aws:iam::111122223333:role/relatch-us-east-1-timer"},
+			[]string{"relatch", "my-relatch-audit", "arn:aws:iam::111122223333:policy/relatch-us-east-1-audit", "arn:aws:iam::999988887777:role/relatch-us-east-1-audit", ""},
+		},
+		{
+			"logs", groups,
+			[]string{"/aws/lambda/relatch-audit", "arn:aws:logs:us-east-1:111122223333:log-group:/aws/lambda/relatch-audit:*"},
+			[]string{"relatch-audit", "/aws/lambda/other", "/aws/lambda/relatch"},
+		},
 	} {
 		t.Run(c.service, func(t *testing.T) {
 			h := House{Guard: []string{"no ARN", c.arn}}
@@ -92,7 +105,7 @@ func TestTheGuardIsKnownByEveryNameThatItsServicesUse(t *testing.T) {
 				if h.guarded(&Change{Service: c.service, Resources: []string{"something else", named}}) != c.arn {
 					t.Errorf("%q does not mean %s", named, c.arn)
 				}
-				if h.guarded(&Change{Service: "s3", Resources: []string{named}}) != "" {
+				if !strings.HasPrefix(named, "arn:") && h.guarded(&Change{Service: "s3", Resources: []string{named}}) != "" {
 					t.Errorf("%q of another service means %s", named, c.arn)
 				}
 			}

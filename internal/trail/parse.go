@@ -84,6 +84,7 @@ type record struct {
 	UserAgent           string         `json:"userAgent"`
 	ErrorCode           string         `json:"errorCode"`
 	RequestParameters   jsontext.Value `json:"requestParameters"`
+	ResponseElements    jsontext.Value `json:"responseElements"`
 	AdditionalEventData jsontext.Value `json:"additionalEventData"`
 	RequestID           string         `json:"requestID"`
 	EventID             string         `json:"eventID"`
@@ -171,7 +172,7 @@ func (d *delivery) row(raw []byte) error {
 	if err := Plain(json.Unmarshal(raw, &d.record, json.MatchCaseInsensitiveNames(true))); err != nil {
 		return &Error{EventID: firstID(raw), Problem: "not a row of CloudTrail's columns", Err: err}
 	}
-	for _, v := range []*jsontext.Value{&d.UserIdentity, &d.RequestParameters, &d.AdditionalEventData, &d.ReadOnly, &d.Resources, &d.Addendum} {
+	for _, v := range []*jsontext.Value{&d.UserIdentity, &d.RequestParameters, &d.ResponseElements, &d.AdditionalEventData, &d.ReadOnly, &d.Resources, &d.Addendum} {
 		if inner := jsontext.Value(text(*v)); inner.IsValid() {
 			*v = inner
 		}
@@ -236,9 +237,10 @@ func (d *delivery) change() (mfa.Change, error) {
 		return mfa.Change{}, errors.New("eventSource is missing")
 	}
 	op, listed := operations[d.EventName]
+	guard, ours := guards[source]
 	switch {
 	case source == cognito && listed:
-	case guardServices[source] && d.writes():
+	case ours && guard.concerns(d.EventName) && d.writes():
 		op = operation{kind: mfa.GuardChanged}
 	default:
 		return mfa.Change{Kind: mfa.NotRelevant, EventName: d.EventName, EventID: d.EventID, At: looseTime(d.EventTime)}, nil
@@ -262,7 +264,7 @@ func (d *delivery) change() (mfa.Change, error) {
 	}
 	c.Actor, c.Claims = d.actor(op.self)
 	if op.kind == mfa.GuardChanged {
-		c.Service, c.Resources = source, d.named()
+		c.Service, c.Resources = cmp.Or(guard.as, source), d.named(guard)
 		return c, nil
 	}
 	params := members(d.RequestParameters)
@@ -368,37 +370,37 @@ func (d *delivery) actor(self bool) (mfa.Actor, []string) {
 	return a, claims
 }
 
-// guardServices are the services that Relatch's own resources belong to.
-var guardServices = map[string]bool{
-	"cloudtrail": true, "dynamodb": true, "events": true, "lambda": true, "scheduler": true, "sns": true, "sqs": true,
-}
-
 // writes reports whether the call can have changed a resource. Data events, such
-// as the worker's own writes to its ledger, change what is in one.
+// as the worker's own writes to its ledger, change what is in one. Whoever
+// confirms a subscription has the address that somebody else gave.
 func (d *delivery) writes() bool {
 	if d.ReadOnly.Kind() == 't' || d.EventCategory == "Data" {
 		return false
 	}
-	for _, prefix := range []string{"Get", "List", "Describe", "Lookup", "BatchGet", "Query", "Scan", "Test"} {
-		if strings.HasPrefix(d.EventName, prefix) {
-			return false
-		}
-	}
-	return true
+	return !begins(d.EventName, []string{"Get", "List", "Describe", "Lookup", "BatchGet", "Query", "Scan", "Test", "ConfirmSubscription"})
 }
 
 // named lists the names and ARNs that a call on a guard's service names.
-func (d *delivery) named() []string {
+func (d *delivery) named(g guarded) []string {
 	var out []string
-	for _, m := range members(d.RequestParameters) {
-		if s := shownString(m.value); s != "" && len(s) <= 2048 {
+	take := func(v jsontext.Value) {
+		if s := shownString(v); s != "" && len(s) <= 2048 {
 			out = append(out, s)
 		}
 	}
-	for _, r := range elements(d.Resources) {
-		if arn := shownString(members(r).get("arn")); arn != "" {
-			out = append(out, arn)
+	for _, part := range []jsontext.Value{d.RequestParameters, d.ResponseElements} {
+		for _, m := range members(part) {
+			if !g.names(m.name, d.EventName) {
+				continue
+			}
+			take(m.value)
+			for _, v := range elements(m.value) {
+				take(v)
+			}
 		}
+	}
+	for _, r := range elements(d.Resources) {
+		take(members(r).get("arn"))
 	}
 	return out
 }

@@ -543,6 +543,8 @@ func TestWhatIsOfNoInterestIsNotRelevantAndNoError(t *testing.T) {
 		"another event that is named like an operation": []byte(`{"detail-type": "DeleteUser", "source": "cognito-idp.amazonaws.com", "detail": {}}`),
 		"a read of the guard":                           call(`{"eventSource": "events.amazonaws.com", "eventName": "PutRule", "readOnly": true}`),
 		"a read of the guard, by its name":              call(`{"eventSource": "cloudtrail.amazonaws.com", "eventName": "DescribeTrails", "readOnly": "(absent)"}`),
+		"who confirms a subscription":                   call(`{"eventSource": "sns.amazonaws.com", "eventName": "ConfirmSubscription"}`),
+		"a stream for a log":                            call(`{"eventSource": "logs.amazonaws.com", "eventName": "CreateLogStream"}`),
 		"a write of data in the guard":                  call(`{"eventSource": "dynamodb.amazonaws.com", "eventName": "PutItem", "eventCategory": "Data"}`),
 		"an Insights event, which names no call": []byte(`{"eventVersion": "1.08", "eventTime": "2026-11-23T08:00:00Z", "awsRegion": "us-east-1", "eventID": "i1",
 			"eventType": "AwsCloudTrailInsight", "recipientAccountId": "111122223333", "sharedEventID": "s1",
@@ -572,11 +574,17 @@ func TestCallsOnTheGuardsServicesNameTheirResources(t *testing.T) {
 		"ARNs in resources": {
 			"dynamodb", `"eventName": "DeleteTable", "requestParameters": {"tableName": "t"}, "resources": [{"ARN": "arn:t"}, "x", {"arn": null}]`, []string{"t", "arn:t"},
 		},
-		"a failed call":      {"lambda", `"eventName": "DeleteFunction20150331", "errorCode": "AccessDenied", "requestParameters": {"functionName": "f"}`, []string{"f"}},
-		"masked parameters":  {"sqs", `"eventName": "PurgeQueue", "requestParameters": "HIDDEN_DUE_TO_SECURITY_REASONS"`, nil},
-		"a masked parameter": {"sns", `"eventName": "DeleteTopic", "requestParameters": {"topicArn": "HIDDEN_DUE_TO_SECURITY_REASONS"}`, nil},
-		"a text of no name":  {"events", `"eventName": "PutRule", "requestParameters": {"name": "r", "eventPattern": "` + strings.Repeat("x", 4000) + `"}`, []string{"r"}},
-		"the trail":          {"cloudtrail", `"eventName": "StopLogging", "requestParameters": {"name": "arn:trail"}`, []string{"arn:trail"}},
+		"a failed call":     {"lambda", `"eventName": "DeleteFunction20150331", "errorCode": "AccessDenied", "requestParameters": {"functionName": "f"}`, []string{"f"}},
+		"masked parameters": {"sqs", `"eventName": "PurgeQueue", "requestParameters": "HIDDEN_DUE_TO_SECURITY_REASONS"`, nil},
+		"a mapping's queue in the answer": {
+			"lambda", `"eventName": "UpdateEventSourceMapping20150331", "requestParameters": {"uUID": "u", "enabled": false}, "responseElements": {"uUID": "u", "eventSourceArn": "arn:q", "functionArn": "arn:f"}`, []string{"arn:q"},
+		},
+		"a list of names":             {"monitoring", `"eventName": "DisableAlarmActions", "requestParameters": {"alarmNames": ["a", 1, "b"]}`, []string{"a", "b"}},
+		"a policy that is changed":    {"iam", `"eventName": "CreatePolicyVersion", "requestParameters": {"policyArn": "arn:p", "setAsDefault": true}`, []string{"arn:p"}},
+		"a policy that is handed out": {"iam", `"eventName": "AttachRolePolicy", "requestParameters": {"roleName": "r", "policyArn": "arn:p"}`, []string{"r"}},
+		"a masked parameter":          {"sns", `"eventName": "DeleteTopic", "requestParameters": {"topicArn": "HIDDEN_DUE_TO_SECURITY_REASONS"}`, nil},
+		"a text of no name":           {"events", `"eventName": "PutRule", "requestParameters": {"name": "r", "eventPattern": "` + strings.Repeat("x", 4000) + `"}`, []string{"r"}},
+		"the trail":                   {"cloudtrail", `"eventName": "StopLogging", "requestParameters": {"name": "arn:trail"}`, []string{"arn:trail"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -584,7 +592,11 @@ func TestCallsOnTheGuardsServicesNameTheirResources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if c.Kind != mfa.GuardChanged || c.Service != test.source || c.Actor != recorded().Actor {
+			service := test.source
+			if as := guards[service].as; as != "" {
+				service = as
+			}
+			if c.Kind != mfa.GuardChanged || c.Service != service || c.Actor != recorded().Actor {
 				t.Errorf("kind %q, service %q, actor %v", c.Kind, c.Service, c.Actor)
 			}
 			if diff := cmp.Diff(test.want, c.Resources); diff != "" {
