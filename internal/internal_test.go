@@ -6,9 +6,14 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestEveryPackageSaysWhatItIs(t *testing.T) {
@@ -37,6 +42,35 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 		if !ok {
 			t.Errorf("%s: no file has a package comment", dir)
 		}
+	}
+}
+
+// TestTheREADMENamesEveryPackage in its table of them.
+func TestTheREADMENamesEveryPackage(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n| packages | what they are |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var named, there []string
+	for row := range strings.Lines(table) {
+		for _, m := range regexp.MustCompile("`(\\w+)`").FindAllStringSubmatch(strings.Split(row, " | ")[0], -1) {
+			named = append(named, m[1])
+		}
+	}
+	folders, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if folder.IsDir() {
+			there = append(there, folder.Name())
+		}
+	}
+	slices.Sort(named)
+	if diff := cmp.Diff(there, named); diff != "" {
+		t.Errorf("-there +named:\n%s", diff)
 	}
 }
 
