@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/trail"
 )
 
@@ -172,12 +173,7 @@ func TestTheREADMEsQueriesAskForWhatRelatchReads(t *testing.T) {
 // an aws that answers in the formats that AWS documents.
 func TestTheREADMEsCommandsTurnResultsOfQueriesIntoAReplay(t *testing.T) {
 	for _, tool := range []string{"bash", "jq"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("RELATCH_SERVERS") == "required" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
+		stacktest.Tool(t, tool, "its package has the name "+tool)
 	}
 	t.Chdir("../..")
 	records := queried(t)
