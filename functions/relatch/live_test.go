@@ -30,8 +30,8 @@ import (
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
-	"github.com/stackflow/relatch/internal/trail"
 	"github.com/stackflow/relatch/internal/stacktest"
+	"github.com/stackflow/relatch/internal/trail"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
 )
