@@ -40,10 +40,10 @@ FILE is a copy of the ledger's table, plain or gzip; - is standard input:
     the justifications too, and these are compared; take it again if the ledger grew
     meanwhile and only the end of a journal is wrong;
   - the data files of an export to S3 in DynamoDB's JSON, of one export all of them;
-  - one entry per line as JSON, {"journal","number","prev","hash","record"}, those of a
-    journal in the order of their numbers. The record is a JSON object, or the same as
-    a string, or its base64; an object has to stand as it was written, since its bytes
-    are hashed.
+  - one entry per line as JSON, {"journal","number","prev","hash","record"}, those of
+    a journal in the order of their numbers. The record is a JSON object, or the same
+    as a string, or its base64; an object has to stand as it was written, since its
+    bytes are hashed.
 
 Items of a scan or an export may be in any order, and are held in memory. The records
 that relatch replay writes, and those in the functions' log lines, have no hash of
