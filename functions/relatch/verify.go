@@ -65,14 +65,17 @@ Findings, one line each, or as JSON in findings, by journal and number of the en
   forked     two hashes were logged for its number
   truncated  the journal ends before what was logged, or what its standing counts
   uncounted  the journal goes on after what its standing counts
-  altered    the justification, or its approval, is not what the entry was matched with
+  altered    the justification, or its approval, is not what the entry was matched
+             with
   unfounded  the justification that the entry was matched with is not there
 
 Output: text; json, relatch.verify/1: journals, entries, heads, findings with journal,
 number, kind and what.
 
-Exit status: 0 when nothing was found; 1 when something was; 2 for bad usage, or
-if AWS, a FILE or a head cannot be read, after the rest has been verified.`
+Exit status:
+  0  nothing was found
+  1  something was found
+  2  bad usage, or AWS, a FILE or a head cannot be read; the rest has been verified`
 
 const verifyExamples = `  relatch verify
   for f in audit reenable sweep; do
