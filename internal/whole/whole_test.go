@@ -15,7 +15,7 @@ import (
 func folder(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.txt")
-	if err := os.WriteFile(path, []byte("older"), 0o644); err != nil { //nolint:gosec // that others could read the older one must not matter
+	if err := os.WriteFile(path, []byte("older"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return path
