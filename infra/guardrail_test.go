@@ -42,7 +42,7 @@ var ends = map[string][]string{
 		"PassRole",
 	},
 	"iam policy":       {"CreatePolicy", "CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion", "DeletePolicy"},
-	"cloudwatch alarm": {"DeleteAlarms", "DisableAlarmActions", "PutMetricAlarm", "SetAlarmState"},
+	"cloudwatch alarm": {"DeleteAlarms", "DisableAlarmActions", "PutMetricAlarm", "PutAlarmMuteRule", "SetAlarmState"},
 	"logs log-group":   {"DeleteLogGroup", "DeleteLogStream", "PutRetentionPolicy", "AssociateKmsKey", "PutLogEvents"},
 	"kms key":          {"DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "RevokeGrant"}, "kms alias": {"DeleteAlias", "UpdateAlias"},
 	"cloudformation stack": {"DeleteStack", "UpdateStack", "ExecuteChangeSet", "CreateChangeSet", "UpdateTerminationProtection", "SetStackPolicy"},
