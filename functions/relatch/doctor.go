@@ -63,7 +63,8 @@ are sent. --page shows that: it sends one test page to the alert bus
 begins with TEST.
 
 Who asks needs what the policy in the stack's output AuditorPolicyArn allows; for
---page events:PutEvents too.
+--page events:PutEvents on the alert bus too, which infra/guardrail.json denies to
+people: where it is attached, task drill with a GROUP pages.
 
 Output: text, for 100 columns, commands in one piece; json, one object: schema
 (relatch.doctor/1), findings with check, state (ok, warning, failed), what, remedy (the

@@ -417,7 +417,7 @@ func (c *city) saysWhatIsFalse(t *testing.T) {
 func (c *city) besideTheCLI(t *testing.T) {
 	path, err := exec.LookPath("aws")
 	if err != nil {
-		const missing = "aws, the AWS CLI, is not on PATH: python3 -m pip install 'awscli>=1.40,<2', or version 2"
+		const missing = "aws, the AWS CLI, is not on PATH: python3 -m pip install 'awscli>=1.44,<2', or version 2"
 		if os.Getenv("RELATCH_SERVERS") == "required" {
 			t.Fatal(missing)
 		}
