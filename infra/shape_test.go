@@ -521,8 +521,9 @@ func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
 func theTopicsAreEncryptedWithAKeyThatAlarmsMayUse(t testing.TB, in source) {
 	t.Helper()
 	s := in.deploy(t, parameters())
-	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || s.Resources["TopicKeyAlias"].Properties["TargetKeyId"] != "TopicKey" {
-		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, s.Resources["TopicKeyAlias"].Properties)
+	alias := s.Resources["TopicKeyAlias"].Properties
+	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || alias["TargetKeyId"] != "TopicKey" || alias["AliasName"] != "alias/relatch" {
+		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, alias)
 	}
 	if all := statements("TopicKey", s.Resources["TopicKey"].Properties["KeyPolicy"]); !slices.ContainsFunc(all, func(st statement) bool {
 		return slices.Equal(st.principals, []string{"arn:aws:iam::" + account + ":root"}) && slices.Equal(st.actions, []string{"kms:*"})
