@@ -49,7 +49,7 @@ var ends = map[string][]string{
 }
 
 // work is what nobody but Relatch's own roles has to do, the deployment role neither.
-var work = []string{"events:PutEvents", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PartiQLDelete", "lambda:InvokeFunction", "lambda:InvokeAsync", "sns:Publish", "logs:PutLogEvents"}
+var work = []string{"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PartiQLDelete", "lambda:InvokeFunction", "lambda:InvokeAsync", "sns:Publish", "logs:PutLogEvents"}
 
 // theGuardrailProtectsTheGuard from everybody but the deployment role, and all
 // that there is is known here. The trail's name is the account's, so whoever may

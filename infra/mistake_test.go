@@ -284,7 +284,7 @@ var railMistakes = []mistake{
 	{"the topic's subscriptions are left to anybody", "", `"sns:Set*", `, "", "anybody may: sns:Set"},
 	{"roles may be passed by anybody", "", `"iam:PassRole",`, "", "anybody may: iam:PassRole"},
 	{"messages may be taken by anybody", "", `"sqs:DeleteMessage", `, "", "anybody may: sqs:DeleteMessage"},
-	{"alerts may be sent by anybody", "", `"events:PutEvents", `, "", "anybody may: events:PutEvents"},
+	{"alerts may be sent by anybody", "", `"events:PutEvents",`, "", "anybody may: events:PutEvents"},
 	{"alarms may be muted by anybody", "", `"cloudwatch:Put*"`, `"cloudwatch:PutMetricAlarm"`, "anybody may: cloudwatch:PutAlarmMuteRule"},
 	{"mappings may be changed by anybody", "", `"lambda:UpdateEventSourceMapping"`, `"lambda:GetEventSourceMapping"`, "anybody may: lambda:UpdateEventSourceMapping"},
 	{"override may be invoked around its URL", "", `"BoolIfExists"`, `"Bool"`, "around its URL"},

@@ -58,21 +58,22 @@ a shell; some need jq. Rules, schedules and queues are held against the version 
 Relatch that this command is of: after an upgrade of the command, deploy.
 
 Not looked at: alarms, the topic's key, and whether PagerDuty and Slack take what they
-are sent. --page shows that: it sends one test page to the alert bus
-(events:PutEvents), marked as such: kind test_page, severity critical, and a title that
-begins with TEST.
+are sent. --page shows that: it sends one test page to the alert bus, marked as such:
+kind test_page, severity critical, and a title that begins with TEST.
 
 Who asks needs what the policy in the stack's output AuditorPolicyArn allows; for
---page events:PutEvents on the alert bus too, which infra/guardrail.json denies to
-people: where it is attached, task drill with a GROUP pages.
+--page events:PutEvents too, which the optional service control policy leaves to the
+deployment role.
 
 Output: text, for 100 columns, commands in one piece; json, one object: schema
-(relatch.doctor/1), findings with check, state (ok, warning, failed), what, remedy (the
-command) and advice, each of the last two only if there is one, and page, the incident
-of the test page.
+(relatch.doctor/1), findings with check, state (ok, warning, failed), what, remedy
+(the command) and advice, each of the last two only if there is one, and page, the
+incident of the test page.
 
-Exit status: 0 nothing failed, though there may be warnings; 1 something failed, or the
-test page could not be sent; 2 bad usage, or AWS cannot be asked at all.`
+Exit status:
+  0  nothing failed, though there may be warnings
+  1  something failed, or the test page could not be sent
+  2  bad usage, or AWS cannot be asked at all`
 
 const doctorExamples = `  relatch doctor
   relatch doctor --profile prod --region eu-west-1 --stack relatch-prod

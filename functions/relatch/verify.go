@@ -40,10 +40,10 @@ FILE is a copy of the ledger's table, plain or gzip; - is standard input:
     the justifications too, and these are compared; take it again if the ledger grew
     meanwhile and only the end of a journal is wrong;
   - the data files of an export to S3 in DynamoDB's JSON, of one export all of them;
-  - one entry per line as JSON, {"journal","number","prev","hash","record"}, those of a
-    journal in the order of their numbers. The record is a JSON object, or the same as
-    a string, or its base64; an object has to stand as it was written, since its bytes
-    are hashed.
+  - one entry per line as JSON, {"journal","number","prev","hash","record"}, those of
+    a journal in the order of their numbers. The record is a JSON object, or the same
+    as a string, or its base64; an object has to stand as it was written, since its
+    bytes are hashed.
 
 Items of a scan or an export may be in any order, and are held in memory. The records
 that relatch replay writes, and those in the functions' log lines, have no hash of
@@ -65,14 +65,17 @@ Findings, one line each, or as JSON in findings, by journal and number of the en
   forked     two hashes were logged for its number
   truncated  the journal ends before what was logged, or what its standing counts
   uncounted  the journal goes on after what its standing counts
-  altered    the justification, or its approval, is not what the entry was matched with
+  altered    the justification, or its approval, is not what the entry was matched
+             with
   unfounded  the justification that the entry was matched with is not there
 
 Output: text; json, relatch.verify/1: journals, entries, heads, findings with journal,
 number, kind and what.
 
-Exit status: 0 when nothing was found; 1 when something was; 2 for bad usage, or
-if AWS, a FILE or a head cannot be read, after the rest has been verified.`
+Exit status:
+  0  nothing was found
+  1  something was found
+  2  bad usage, or AWS, a FILE or a head cannot be read; the rest has been verified`
 
 const verifyExamples = `  relatch verify
   for f in audit reenable sweep; do
