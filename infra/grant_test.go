@@ -698,8 +698,8 @@ func whatTheFunctionsAreToldFitsAndIsUnderstood(t testing.TB, in source) {
 				t.Errorf("%s, %s is not told the mode", variant, id)
 			}
 			delete(given, "Mode")
-			told := in.deployAs(t, name, account, region, parameters("PolicyTable=Records", "PolicyKey=id", "PolicyValue=json", "QuotaShare=0.125")).settings(t, id)
-			if told.PolicyTable != "Records" || told.PolicyKey != "id" || told.PolicyValue != "json" || id != "OverrideFunction" && told.QuotaShare != 0.125 {
+			told := in.deployAs(t, name, account, region, parameters("PolicyTable=Records", "PolicyKey=id", "PolicyValue=json", "QuotaShare=0.125", "AuthFactors=off")).settings(t, id)
+			if told.PolicyTable != "Records" || told.PolicyKey != "id" || told.PolicyValue != "json" || id != "OverrideFunction" && (told.QuotaShare != 0.125 || told.AuthFactors || !c.AuthFactors) {
 				t.Errorf("%s is not told the parameters: %+v", id, told)
 			}
 			if deployer := map[string]string{"least": "", "everything": deployment}[variant]; id == "AuditFunction" && c.DeploymentRole != deployer {

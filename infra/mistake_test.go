@@ -175,6 +175,7 @@ var mistakes = []mistake{
 	{"an own role too few", "ReenableFunction", "!GetAtt SweepRole.Arn, ", "", "ReenableFunction: 8 pools, the own roles"},
 	{"a deployment role that nobody gave", "AuditFunction", "RELATCH_DEPLOYMENT_ROLE: !Ref DeploymentRoleArn", "RELATCH_DEPLOYMENT_ROLE: ''", "the deployment role is"},
 	{"a parameter that does nothing", "SweepFunction", "RELATCH_POLICY_KEY: !If [HasParameter, '', !Ref PolicyKey]", "RELATCH_POLICY_KEY: !If [HasParameter, '', name]", "SweepFunction is not told the parameters"},
+	{"a factor that is always asked about", "SweepFunction", "          RELATCH_AUTH_FACTORS: !Ref AuthFactors\n", "", "SweepFunction is not told the parameters"},
 	{"more than the quotas", "OverrideFunction", "RELATCH_QUOTA_SHARE: '0.05'", "RELATCH_QUOTA_SHARE: '0.5'", "of Cognito's quotas"},
 	{"more processes than there are", "", "AuditConcurrency: {Type: Number, Default: 4, MinValue: 2, MaxValue: 20", "AuditConcurrency: {Type: Number, Default: 4, MinValue: 2, MaxValue: 900", "of the 1,000 processes"},
 

@@ -693,7 +693,7 @@ var refused = map[string][]string{
 	"DeploymentRoleArn": {"*", "arn:aws:iam::111122223333:user/me", "arn:aws:iam::*:role/x"}, "Mode": {"", "off"}, "Name": {"", "Relatch", "a name", strings.Repeat("n", 21)},
 	"AlertEmail": {"nobody", "a b@example.com"}, "NoticeEmail": {"nobody"}, "PagerDutyRoutingKey": {"short"}, "SlackToken": {"token"}, "SlackChannel": {"#security"},
 	"CentralBusArn": {"central", "*"}, "RunbookUrl": {"http://example.com/", "https://example.com", `https://example.com/"/`}, "PolicyParameter": {"*"}, "PolicyTable": {"*"},
-	"PolicyKmsKeyArn": {"*", "alias/x"}, "PolicyKey": {""}, "PolicyValue": {""}, "AuditConcurrency": {"1", "1000"}, "ReenableConcurrency": {"0", "1000"}, "QuotaShare": {"0", "0.5", "1"},
+	"PolicyKmsKeyArn": {"*", "alias/x"}, "PolicyKey": {""}, "PolicyValue": {""}, "AuditConcurrency": {"1", "1000"}, "ReenableConcurrency": {"0", "1000"}, "QuotaShare": {"0", "0.5", "1"}, "AuthFactors": {"", "true"},
 	"SweepAgeLimit": {"0", "900", "1000000"}, "LogRetentionDays": {"1", "0", "77"}, "AlertRetentionDays": {"0"},
 }
 
