@@ -246,7 +246,7 @@ func (d *Doctor) factors(ctx context.Context, pool mfa.PoolID) ([]Finding, error
 			}
 			out, err := d.Cognito.AdminGetUserAuthFactors(ctx, &cognitoidentityprovider.AdminGetUserAuthFactorsInput{UserPoolId: new(string(pool)), Username: &u.Username})
 			if err != nil {
-				return nil, fmt.Errorf("AdminGetUserAuthFactors does not answer for %s, so Relatch takes a listed TOTP for registered (RELATCH_AUTH_FACTORS=off saves the question): %w", pool, err)
+				return nil, fmt.Errorf("AdminGetUserAuthFactors does not answer for %s, so Relatch takes a listed TOTP for registered (AuthFactors=off, a parameter of the stack, saves the question): %w", pool, err)
 			}
 			return []Finding{factors(u, out.ConfiguredUserAuthFactors)}, nil
 		}
