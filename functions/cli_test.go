@@ -233,14 +233,7 @@ type cli struct {
 // newCLI takes nothing from the AWS settings of whoever runs the test.
 func newCLI(t *testing.T) *cli {
 	t.Helper()
-	path, err := exec.LookPath("aws")
-	if err != nil {
-		const missing = "aws, the AWS CLI, is not on PATH: python3 -m pip install 'awscli>=1.40,<2', or version 2"
-		if os.Getenv("RELATCH_SERVERS") == "required" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
+	path := stacktest.Tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2', or version 2")
 	env := slices.DeleteFunc(os.Environ(), func(set string) bool { return strings.HasPrefix(set, "AWS_") })
 	return &cli{path, append(env, "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull, "AWS_PAGER=", "AWS_DEFAULT_OUTPUT=json")}
 }

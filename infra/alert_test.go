@@ -183,11 +183,22 @@ func everyAlertReachesWhomItIsFor(t testing.TB, in source) {
 				t.Errorf("%s: a replay is sent to %v", title, slices.Collect(maps.Keys(again)))
 			}
 			delete(event, "replay-name")
-			event["account"] = "444455556666"
-			if again := s.sent(t, true, event)["central"]; len(again) > 0 {
-				t.Errorf("%s: another account's alert is forwarded again", title)
+			for key, other := range map[string]string{"account": "444455556666", "region": "eu-west-1"} {
+				own := event[key]
+				if event[key] = other; len(s.sent(t, true, event)["central"]) > 0 {
+					t.Errorf("%s: another %s's alert is forwarded again", title, key)
+				}
+				event[key] = own
 			}
-			event["account"] = account
+			for key, own := range map[string]string{"source": bus.Source, "detail-type": bus.DetailType} {
+				event[key] = "other"
+				for to, all := range s.sent(t, true, event) {
+					if key == "source" || to != "central" { // the central bus allows alerts only
+						t.Errorf("%s: what has another %s is sent to %s by %s", title, key, to, all[0].rule)
+					}
+				}
+				event[key] = own
+			}
 		}
 	}
 }
@@ -306,12 +317,20 @@ func anAlarmPages(t testing.TB, in source) {
 		{"relatch-overdue", "OK", []string{"resolve"}},
 		{"relatch-overdue", "INSUFFICIENT_DATA", nil},
 		{"other-overdue", "ALARM", nil},
+		{"other-overdue", "OK", nil},
 	} {
 		event := map[string]any{
 			"source": "aws.cloudwatch", "detail-type": "CloudWatch Alarm State Change", "account": account, "region": region,
 			"detail": map[string]any{"alarmName": c.alarm, "state": map[string]any{"value": c.state, "reason": `"x"`}, "configuration": map[string]any{"description": `Users are "out".`}},
 		}
 		sent := s.sent(t, false, event)["pagerduty"]
+		for _, key := range []string{"source", "detail-type"} {
+			own := event[key]
+			if event[key] = "other"; len(s.sent(t, false, event)) > 0 {
+				t.Errorf("%s %s: what has another %s pages", c.alarm, c.state, key)
+			}
+			event[key] = own
+		}
 		if got := actionsOf(t, sent); !slices.Equal(got, c.want) {
 			t.Errorf("%s %s: %v, want %v", c.alarm, c.state, got, c.want)
 		}

@@ -239,9 +239,13 @@ func statements(where string, document any) []statement {
 		out = append(out, statement{
 			where: fmt.Sprintf("%s, statement %d", where, i+1), effect: text(under(v, "Effect")),
 			actions: texts(under(v, "Action")), resources: texts(under(v, "Resource")),
-			services: texts(under(v, "Principal", "Service")), principals: append(texts(under(v, "Principal", "AWS")), texts(under(v, "NotPrincipal"))...),
-			condition: object(under(v, "Condition")),
+			services: texts(under(v, "Principal", "Service")), condition: object(under(v, "Condition")),
 		})
+		for kind, who := range object(under(v, "Principal")) {
+			if kind != "Service" {
+				out[i].principals = append(out[i].principals, texts(who)...)
+			}
+		}
 	}
 	return out
 }
@@ -694,12 +698,15 @@ func whatTheFunctionsAreToldFitsAndIsUnderstood(t testing.TB, in source) {
 				t.Errorf("%s, %s is not told the mode", variant, id)
 			}
 			delete(given, "Mode")
-			told := in.deployAs(t, name, account, region, parameters("PolicyTable=Records", "PolicyKey=id", "PolicyValue=json", "QuotaShare=0.125")).settings(t, id)
-			if told.PolicyTable != "Records" || told.PolicyKey != "id" || told.PolicyValue != "json" || id != "OverrideFunction" && told.QuotaShare != 0.125 {
+			told := in.deployAs(t, name, account, region, parameters("PolicyTable=Records", "PolicyKey=id", "PolicyValue=json", "QuotaShare=0.125", "AuthFactors=off")).settings(t, id)
+			if told.PolicyTable != "Records" || told.PolicyKey != "id" || told.PolicyValue != "json" || id != "OverrideFunction" && (told.QuotaShare != 0.125 || told.AuthFactors || !c.AuthFactors) {
 				t.Errorf("%s is not told the parameters: %+v", id, told)
 			}
 			if deployer := map[string]string{"least": "", "everything": deployment}[variant]; id == "AuditFunction" && c.DeploymentRole != deployer {
 				t.Errorf("%s: the deployment role is %q", variant, c.DeploymentRole)
+			}
+			if id != "OverrideFunction" && c.ScheduleDeadLetters != s.attribute(t, "TimerDeadLetters", "Arn") {
+				t.Errorf("%s, %s: what timers fail to send goes to %s", variant, id, c.ScheduleDeadLetters)
 			}
 			if c.Table != text(s.ref(t, "Ledger")) || id != "OverrideFunction" && c.AlertBus != text(s.ref(t, "AlertBus")) {
 				t.Errorf("%s, %s has the ledger %s and the bus %s", variant, id, c.Table, c.AlertBus)

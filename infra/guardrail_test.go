@@ -42,14 +42,14 @@ var ends = map[string][]string{
 		"PassRole",
 	},
 	"iam policy":       {"CreatePolicy", "CreatePolicyVersion", "SetDefaultPolicyVersion", "DeletePolicyVersion", "DeletePolicy"},
-	"cloudwatch alarm": {"DeleteAlarms", "DisableAlarmActions", "PutMetricAlarm", "SetAlarmState"},
+	"cloudwatch alarm": {"DeleteAlarms", "DisableAlarmActions", "PutMetricAlarm", "PutAlarmMuteRule", "SetAlarmState"},
 	"logs log-group":   {"DeleteLogGroup", "DeleteLogStream", "PutRetentionPolicy", "AssociateKmsKey", "PutLogEvents"},
 	"kms key":          {"DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "RevokeGrant"}, "kms alias": {"DeleteAlias", "UpdateAlias"},
 	"cloudformation stack": {"DeleteStack", "UpdateStack", "ExecuteChangeSet", "CreateChangeSet", "UpdateTerminationProtection", "SetStackPolicy"},
 }
 
 // work is what nobody but Relatch's own roles has to do, the deployment role neither.
-var work = []string{"events:PutEvents", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PartiQLDelete", "lambda:InvokeFunction", "lambda:InvokeAsync", "sns:Publish", "logs:PutLogEvents"}
+var work = []string{"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PartiQLDelete", "lambda:InvokeFunction", "lambda:InvokeAsync", "sns:Publish", "logs:PutLogEvents"}
 
 // theGuardrailProtectsTheGuard from everybody but the deployment role, and all
 // that there is is known here. The trail's name is the account's, so whoever may

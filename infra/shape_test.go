@@ -88,17 +88,17 @@ func aFunctionIsWholeAndWatched(t testing.TB, in source) {
 				t.Errorf("%s, %s (-want +got):\n%s", id, key, diff)
 			}
 		}
-		if timeout := whole(p["Timeout"]); timeout <= 0 || timeout > 900 {
+		if timeout := whole(p["Timeout"]); timeout < within[function][0] || timeout > within[function][1] {
 			t.Errorf("%s has %v seconds", id, p["Timeout"])
 		}
 		logs := ""
 		for _, group := range s.of("AWS::Logs::LogGroup") {
-			if s.Resources[group].Properties["LogGroupName"] == under(p, "LoggingConfig", "LogGroup") && s.Resources[group].Properties["RetentionInDays"] != nil {
-				logs = group
+			if l := s.Resources[group].Properties; l["LogGroupName"] == under(p, "LoggingConfig", "LogGroup") && l["RetentionInDays"] == s.parameters["LogRetentionDays"] {
+				logs = text(l["LogGroupName"])
 			}
 		}
-		if logs == "" {
-			t.Errorf("%s has no log group with a retention", id)
+		if logs != "/aws/lambda/"+text(p["FunctionName"]) {
+			t.Errorf("%s has no log group of its name with a retention", id)
 		}
 		for _, metric := range []string{"Errors", "Throttles"} {
 			if len(s.alarms("AWS/Lambda", metric, "FunctionName", text(p["FunctionName"]))) == 0 {
@@ -113,7 +113,19 @@ func aFunctionIsWholeAndWatched(t testing.TB, in source) {
 	if !ok || float64(len(workers))*most+s.settings(t, "OverrideFunction").QuotaShare > 1 {
 		t.Errorf("QuotaShare may be %v for each of three functions", most)
 	}
+	reserved := whole(s.Resources["SweepFunction"].Properties["ReservedConcurrentExecutions"]) + whole(s.Resources["OverrideFunction"].Properties["ReservedConcurrentExecutions"])
+	for _, parameter := range []string{"AuditConcurrency", "ReenableConcurrency"} {
+		reserved += whole(under(s.template, "Parameters", parameter, "MaxValue"))
+	}
+	if reserved > 1000/10 {
+		t.Errorf("the functions may reserve %d of the 1,000 processes of an account and Region", reserved)
+	}
 }
+
+// within are the least and the most seconds that a function has. A message of a
+// batch of ten gets a tenth of it; people wait for override; the sweep has what is
+// between two.
+var within = map[string][2]int{"audit": {51, 120}, "reenable": {51, 120}, "override": {10, 30}, "sweep": {600, 900}}
 
 // aQueueFitsItsFunction (Lambda Developer Guide, "Configuring a queue to use
 // with Lambda"), and what fails too often is kept.
@@ -139,7 +151,7 @@ func aQueueFitsItsFunction(t testing.TB, in source) {
 		if fmt.Sprint(under(p, "ScalingConfig", "MaximumConcurrency")) != fmt.Sprint(function["ReservedConcurrentExecutions"]) {
 			t.Errorf("%s polls for more than the function may run", id)
 		}
-		if n := whole(under(q, "RedrivePolicy", "maxReceiveCount")); n < 5 || n > 100 || q["DelaySeconds"] != nil || s.queue(t, text(under(q, "RedrivePolicy", "deadLetterTargetArn"))) == "" {
+		if n := whole(under(q, "RedrivePolicy", "maxReceiveCount")); n < 5 || n > 100 || s.queue(t, text(under(q, "RedrivePolicy", "deadLetterTargetArn"))) != strings.TrimSuffix(id, "Source")+"DeadLetters" {
 			t.Errorf("%s: what fails is not kept: %v", id, q["RedrivePolicy"])
 		}
 	}
@@ -156,8 +168,8 @@ func theSweepNeverOverlaps(t testing.TB, in source) {
 		"runs as often as the worker counts on": schedule["ScheduleExpression"] == fmt.Sprintf("rate(%d minutes)", int(worker.SweepEvery.Minutes())),
 		"is switched on, without an end":        schedule["State"] == "ENABLED" && schedule["StartDate"] == nil && schedule["EndDate"] == nil && under(schedule, "FlexibleTimeWindow", "Mode") == "OFF" && under(schedule, "Target", "Arn") == s.attribute(t, "SweepFunction", "Arn"),
 		"is not tried again by the scheduler":   whole(under(schedule, "Target", "RetryPolicy", "MaximumRetryAttempts")) == 0,
-		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["MaximumEventAgeInSeconds"] == 60 && invocation["FunctionName"] == f["FunctionName"],
-		"keeps what failed":                     s.queue(t, text(under(invocation, "DestinationConfig", "OnFailure", "Destination"))) != "",
+		"is not tried again by Lambda":          invocation["MaximumRetryAttempts"] == 0 && invocation["MaximumEventAgeInSeconds"] == 60 && invocation["FunctionName"] == f["FunctionName"] && invocation["Qualifier"] == "$LATEST",
+		"keeps what failed":                     s.queue(t, text(under(invocation, "DestinationConfig", "OnFailure", "Destination"))) == "SweepDeadLetters",
 		"is in a group of its own":              schedule["GroupName"] != s.settings(t, "SweepFunction").ScheduleGroup,
 	} {
 		if !ok {
@@ -203,6 +215,9 @@ func whatCannotBeDeliveredIsKept(t testing.TB, in source) {
 		for _, target := range targets {
 			if s.queue(t, text(under(target, "DeadLetterConfig", "Arn"))) == "" {
 				t.Errorf("%s has a target without dead-letter queue", id)
+			}
+			if s.Resources[id].Type == "AWS::Events::Rule" && p["EventBusName"] != nil && under(target, "RetryPolicy") != nil {
+				t.Errorf("%s tries for less than the day that EventBridge does", id)
 			}
 		}
 		if p["State"] == "DISABLED" {
@@ -331,8 +346,12 @@ func alarmsAreOnWhatIsMeasured(t testing.TB, in source) {
 		if p["ActionsEnabled"] == false || p["TreatMissingData"] == nil || len(text(p["AlarmDescription"])) < 20 {
 			t.Errorf("%s: actions enabled %v, missing data %v, %q", id, p["ActionsEnabled"], p["TreatMissingData"], p["AlarmDescription"])
 		}
-		if own := text(p["AlarmName"]); !strings.HasPrefix(own, name+"-") {
+		own, of := text(p["AlarmName"]), text(under(append(list(p["Dimensions"]), nil)[0], "Value"))
+		if !strings.HasPrefix(own, name+"-") {
 			t.Errorf("%s is named %s, so nobody is paged", id, own)
+		}
+		if p["Namespace"] != "Relatch" && !strings.HasPrefix(own, of) {
+			t.Errorf("%s is named %s and is on %s", id, own, of)
 		}
 	}
 	for _, c := range []struct {
@@ -383,15 +402,20 @@ var bounds = map[string]bound{
 	"Relatch SweepComplete": {"SampleCount", 1, 900, 2}, // the heartbeat: two sweeps are missing
 }
 
+// unwatched are the metrics without alarm that the dashboard shows, of whom.
+var unwatched = map[string][]string{"OverridesOpen": {"sweep"}, "EventToAlert": {"audit"}, "ReenableLateness": {"reenable"}, "Failures": {"audit", "reenable"}}
+
 // theDashboardShowsWhatIsMeasured, and every alarm.
 func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
 	t.Helper()
-	s := in.deploy(t, parameters())
+	s := in.deployAs(t, name, account, "eu-west-1", parameters())
 	body := text(s.Resources["Dashboard"].Properties["DashboardBody"])
 	var board struct {
 		Widgets []struct {
 			Properties struct {
 				View    string   `json:"view"`
+				Region  string   `json:"region"`
+				Stat    string   `json:"stat"`
 				Metrics [][]any  `json:"metrics"`
 				Alarms  []string `json:"alarms"`
 			} `json:"properties"`
@@ -406,9 +430,15 @@ func theDashboardShowsWhatIsMeasured(t testing.TB, in source) {
 			if len(m) >= 4 && m[0] == "Relatch" && !metrics[fmt.Sprintf("Relatch %s by %s", m[1], m[2])] {
 				t.Errorf("no function says %v", m)
 			}
+			if len(m) >= 4 && len(s.alarms(text(m[0]), text(m[1]), text(m[2]), text(m[3]))) == 0 && !slices.Contains(unwatched[text(m[1])], text(m[3])) {
+				t.Errorf("%v is shown, and watched is another", m)
+			}
 			if len(m) >= 2 && w.Properties.View == "singleValue" {
 				atOnce[fmt.Sprint(m[1])] = true
 			}
+		}
+		if len(w.Properties.Metrics) > 0 && w.Properties.Region != "eu-west-1" || w.Properties.View == "singleValue" && w.Properties.Stat != "Maximum" {
+			t.Errorf("shown is the %s of %s: %v", w.Properties.Stat, w.Properties.Region, w.Properties.Metrics)
 		}
 		for _, arn := range w.Properties.Alarms {
 			shown[arn] = true
@@ -479,8 +509,10 @@ func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
 		if diff := cmp.Diff(urls, got); diff != "" {
 			t.Errorf("the dead letters (-there are +output):\n%s", diff)
 		}
-		if n := strings.Count(text(s.Outputs["FunctionNames"]), ","); n+1 != len(functions) {
-			t.Errorf("the functions are %v", s.Outputs["FunctionNames"])
+		for id := range functions {
+			if !slices.Contains(strings.Split(text(s.Outputs["FunctionNames"]), ","), text(s.ref(t, id))) {
+				t.Errorf("%s is none of %v", id, s.Outputs["FunctionNames"])
+			}
 		}
 	}
 }
@@ -489,8 +521,9 @@ func theOutputsSayWhereRelatchIs(t testing.TB, in source) {
 func theTopicsAreEncryptedWithAKeyThatAlarmsMayUse(t testing.TB, in source) {
 	t.Helper()
 	s := in.deploy(t, parameters())
-	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || s.Resources["TopicKeyAlias"].Properties["TargetKeyId"] != "TopicKey" {
-		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, s.Resources["TopicKeyAlias"].Properties)
+	alias := s.Resources["TopicKeyAlias"].Properties
+	if s.Resources["TopicKey"].Properties["EnableKeyRotation"] != true || alias["TargetKeyId"] != "TopicKey" || alias["AliasName"] != "alias/relatch" {
+		t.Errorf("the key %v, its alias %v", s.Resources["TopicKey"].Properties, alias)
 	}
 	if all := statements("TopicKey", s.Resources["TopicKey"].Properties["KeyPolicy"]); !slices.ContainsFunc(all, func(st statement) bool {
 		return slices.Equal(st.principals, []string{"arn:aws:iam::" + account + ":root"}) && slices.Equal(st.actions, []string{"kms:*"})
@@ -518,25 +551,75 @@ func whole(v any) int {
 	return n
 }
 
-// theTemplateIsPlain: no transform, no resource of a kind that nothing here looks
-// at, such as one that runs code of its own, and each parameter in one group of the
-// console.
+// properties are those that the checks know, by the type of their resource: one
+// more can undo what the others say, such as a layer, a filter or a boundary.
+var properties = map[string]string{
+	"AWS::CloudWatch::Alarm": "AlarmName AlarmDescription Namespace MetricName Dimensions Statistic Period EvaluationPeriods DatapointsToAlarm Threshold ComparisonOperator " +
+		"TreatMissingData ActionsEnabled AlarmActions OKActions",
+	"AWS::CloudWatch::Dashboard": "DashboardName DashboardBody",
+	"AWS::DynamoDB::Table": "TableName BillingMode AttributeDefinitions KeySchema GlobalSecondaryIndexes TimeToLiveSpecification.AttributeName TimeToLiveSpecification.Enabled " +
+		"PointInTimeRecoverySpecification.PointInTimeRecoveryEnabled SSESpecification.SSEEnabled DeletionProtectionEnabled ResourcePolicy.PolicyDocument",
+	"AWS::Events::ApiDestination": "Name ConnectionArn InvocationEndpoint HttpMethod InvocationRateLimitPerSecond",
+	"AWS::Events::Archive":        "ArchiveName SourceArn RetentionDays EventPattern",
+	"AWS::Events::Connection":     "Name AuthorizationType AuthParameters",
+	"AWS::Events::EventBus":       "Name Description",
+	"AWS::Events::Rule": "Name Description EventBusName EventPattern State Targets.Id Targets.Arn Targets.RoleArn Targets.RetryPolicy Targets.DeadLetterConfig.Arn " +
+		"Targets.InputTransformer",
+	"AWS::IAM::ManagedPolicy":         "ManagedPolicyName Description PolicyDocument",
+	"AWS::IAM::Policy":                "PolicyName Roles PolicyDocument",
+	"AWS::IAM::Role":                  "RoleName Description AssumeRolePolicyDocument ManagedPolicyArns Policies.PolicyName Policies.PolicyDocument",
+	"AWS::KMS::Alias":                 "AliasName TargetKeyId",
+	"AWS::KMS::Key":                   "Description EnableKeyRotation KeyPolicy",
+	"AWS::Lambda::EventInvokeConfig":  "FunctionName Qualifier MaximumRetryAttempts MaximumEventAgeInSeconds DestinationConfig.OnFailure.Destination",
+	"AWS::Lambda::EventSourceMapping": "FunctionName EventSourceArn BatchSize FunctionResponseTypes Enabled FilterCriteria ScalingConfig.MaximumConcurrency",
+	"AWS::Lambda::Function": "FunctionName Description Code Runtime Handler Architectures MemorySize Timeout ReservedConcurrentExecutions Role LoggingConfig.LogGroup " +
+		"LoggingConfig.LogFormat Environment.Variables",
+	"AWS::Lambda::Permission":       "FunctionName Action Principal FunctionUrlAuthType",
+	"AWS::Lambda::Url":              "TargetFunctionArn AuthType InvokeMode",
+	"AWS::Logs::LogGroup":           "LogGroupName RetentionInDays",
+	"AWS::SNS::Subscription":        "TopicArn Protocol Endpoint",
+	"AWS::SNS::Topic":               "TopicName DisplayName KmsMasterKeyId",
+	"AWS::SNS::TopicPolicy":         "Topics PolicyDocument",
+	"AWS::SQS::Queue":               "QueueName VisibilityTimeout MessageRetentionPeriod SqsManagedSseEnabled RedrivePolicy.deadLetterTargetArn RedrivePolicy.maxReceiveCount",
+	"AWS::SQS::QueuePolicy":         "Queues PolicyDocument",
+	"AWS::Scheduler::Schedule":      "Name GroupName ScheduleExpression FlexibleTimeWindow.Mode State StartDate EndDate Target.Arn Target.RoleArn Target.Input Target.RetryPolicy Target.DeadLetterConfig.Arn",
+	"AWS::Scheduler::ScheduleGroup": "Name",
+}
+
+// theTemplateIsPlain: no transform, no resource of a kind and no property that
+// nothing here looks at, such as one that runs code of its own, and each parameter
+// in one group of the console.
 func theTemplateIsPlain(t testing.TB, in source) {
 	t.Helper()
 	s := in.deploy(t, everything())
 	if s.template["Transform"] != nil {
 		t.Errorf("the template has the transform %v", s.template["Transform"])
 	}
-	known := []string{
-		"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::DynamoDB::Table", "AWS::Events::ApiDestination", "AWS::Events::Archive", "AWS::Events::Connection",
-		"AWS::Events::EventBus", "AWS::Events::Rule", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::Role", "AWS::KMS::Alias", "AWS::KMS::Key",
-		"AWS::Lambda::EventInvokeConfig", "AWS::Lambda::EventSourceMapping", "AWS::Lambda::Function", "AWS::Lambda::Permission", "AWS::Lambda::Url", "AWS::Logs::LogGroup",
-		"AWS::SNS::Subscription", "AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Scheduler::Schedule", "AWS::Scheduler::ScheduleGroup",
-	}
 	for id, r := range s.Resources {
-		if !slices.Contains(known, r.Type) {
+		known, ok := properties[r.Type]
+		if !ok {
 			t.Errorf("%s is a %s, which nothing looks at", id, r.Type)
+			continue
 		}
+		var walk func(path string, v any)
+		walk = func(path string, v any) {
+			if slices.Contains(strings.Fields(known), path) {
+				return
+			}
+			switch v := v.(type) {
+			case map[string]any:
+				for key, e := range v {
+					walk(strings.TrimPrefix(path+"."+key, "."), e)
+				}
+			case []any:
+				for _, e := range v {
+					walk(path, e)
+				}
+			default:
+				t.Errorf("%s, a %s, has %s, which nothing looks at", id, r.Type, path)
+			}
+		}
+		walk("", r.Properties)
 	}
 	grouped := map[string]int{}
 	for _, group := range list(under(s.template, "Metadata", "AWS::CloudFormation::Interface", "ParameterGroups")) {
@@ -563,9 +646,18 @@ var conditional = map[string][]string{
 	"HasEmail": {"Email"}, "HasNotices": {"Notices"}, "HasPolicyKey": {"AuditorKeyPolicy", "PolicyKeyPolicy"}, "HasCentralBus": {"ForwardPolicy", "ForwardedAlerts"},
 	"HasPagerDuty": {"AlarmPage", "AlarmPageResolved", "Page", "PagePolicy", "PageResolved", "PagerDuty", "PagerDutyConnection"},
 	"HasSlack":     {"Slack", "SlackConnection", "SlackLoud", "SlackPolicy", "SlackQuiet"},
+	// In part: where the policy is, who puts dead letters back.
+	"": {"AuditFunction", "AuditorPolicy", "DeliveryPolicy", "OverrideFunction", "RecordPolicy", "ReenableFunction", "SweepFunction"},
 }
 
-// everythingElseIsAlwaysThere: what watches and protects depends on no parameter.
+// wanted are the parameters that conditional's conditions are about.
+var wanted = map[string]string{
+	"HasEmail": "AlertEmail", "HasNotices": "NoticeEmail", "HasPolicyKey": "PolicyKmsKeyArn", "HasCentralBus": "CentralBusArn",
+	"HasPagerDuty": "PagerDutyRoutingKey", "HasSlack": "SlackToken",
+}
+
+// everythingElseIsAlwaysThere: what watches and protects depends on no parameter,
+// the rest on its own one.
 func everythingElseIsAlwaysThere(t testing.TB, in source) {
 	t.Helper()
 	got := map[string][]string{}
@@ -574,9 +666,24 @@ func everythingElseIsAlwaysThere(t testing.TB, in source) {
 		if c := text(under(resources[id], "Condition")); c != "" {
 			got[c] = append(got[c], id)
 		}
+		if strings.Contains(string(encode(t, resources[id])), `"Fn::If":`) {
+			got[""] = append(got[""], id)
+		}
 	}
 	if diff := cmp.Diff(conditional, got); diff != "" {
 		t.Errorf("conditional (-want +got):\n%s", diff)
+	}
+	least := in.deploy(t, parameters("AlertEmail=")).Resources
+	for condition, parameter := range wanted {
+		var more []string
+		for id := range in.deploy(t, parameters("AlertEmail=", parameter+"="+text(everything()[parameter]))).Resources {
+			if _, always := least[id]; !always {
+				more = append(more, id)
+			}
+		}
+		if slices.Sort(more); !slices.Equal(more, conditional[condition]) {
+			t.Errorf("%s brings %v, want %v", parameter, more, conditional[condition])
+		}
 	}
 }
 
@@ -586,7 +693,7 @@ var refused = map[string][]string{
 	"DeploymentRoleArn": {"*", "arn:aws:iam::111122223333:user/me", "arn:aws:iam::*:role/x"}, "Mode": {"", "off"}, "Name": {"", "Relatch", "a name", strings.Repeat("n", 21)},
 	"AlertEmail": {"nobody", "a b@example.com"}, "NoticeEmail": {"nobody"}, "PagerDutyRoutingKey": {"short"}, "SlackToken": {"token"}, "SlackChannel": {"#security"},
 	"CentralBusArn": {"central", "*"}, "RunbookUrl": {"http://example.com/", "https://example.com", `https://example.com/"/`}, "PolicyParameter": {"*"}, "PolicyTable": {"*"},
-	"PolicyKmsKeyArn": {"*", "alias/x"}, "PolicyKey": {""}, "PolicyValue": {""}, "AuditConcurrency": {"1", "1000"}, "ReenableConcurrency": {"0", "1000"}, "QuotaShare": {"0", "0.5", "1"},
+	"PolicyKmsKeyArn": {"*", "alias/x"}, "PolicyKey": {""}, "PolicyValue": {""}, "AuditConcurrency": {"1", "1000"}, "ReenableConcurrency": {"0", "1000"}, "QuotaShare": {"0", "0.5", "1"}, "AuthFactors": {"", "true"},
 	"SweepAgeLimit": {"0", "900", "1000000"}, "LogRetentionDays": {"1", "0", "77"}, "AlertRetentionDays": {"0"},
 }
 
@@ -676,7 +783,8 @@ func somebodyIsToldOfAlarms(t testing.TB, in source) {
 // stackSet is how CloudFormation calls a StackSet's stack.
 const stackSet = "StackSet-relatch-01234567-89ab-cdef-0123-456789abcdef"
 
-// aStackSetsNamesFit: resources are not named after the stack. The limits are
+// aStackSetsNamesFit: resources are not named after the stack, and what an account
+// has for all Regions is named after the Region. The limits are
 // those of the services' API references.
 func aStackSetsNamesFit(t testing.TB, in source) {
 	t.Helper()
@@ -691,7 +799,8 @@ func aStackSetsNamesFit(t testing.TB, in source) {
 			if most := limits[r.Type]; most > 0 && len(own) > most {
 				t.Errorf("%s is named %s, with %d characters; %d fit", id, own, len(own), most)
 			}
-			if strings.Contains(own, "StackSet") || limits[r.Type] > 0 && own == id {
+			global := r.Type == "AWS::IAM::Role" || r.Type == "AWS::IAM::ManagedPolicy" || r.Type == "AWS::CloudWatch::Dashboard"
+			if strings.Contains(own, "StackSet") || limits[r.Type] > 0 && own == id || global && !strings.Contains(own, region) {
 				t.Errorf("%s, a %s, is named %s", id, r.Type, own)
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +95,35 @@ func endsAsAnAlert(t *testing.T, a *stacktest.Account) {
 	}
 	if err := json.Unmarshal([]byte(*found[0].Body), &said); err != nil || !strings.HasPrefix(said.Title, "CRITICAL maria (itsm_manager) can sign in without MFA") || len(said.Todo) < 2 {
 		t.Errorf("%v: %s", err, *found[0].Body)
+	}
+}
+
+// TestATaskSaysWhatItMustBeGiven, before it does anything: what its commands name
+// has a default, or is required.
+func TestATaskSaysWhatItMustBeGiven(t *testing.T) {
+	var file struct{ Tasks map[string]yaml.Node }
+	if err := yaml.Unmarshal([]byte(contents(t, "../Taskfile.yml")), &file); err != nil || len(file.Tasks) < 10 {
+		t.Fatal(file, err)
+	}
+	for name, node := range file.Tasks {
+		var task struct {
+			Vars     map[string]any
+			Requires struct{ Vars []string }
+		}
+		if err := node.Decode(&task); err != nil {
+			t.Fatal(name, err)
+		}
+		text, err := yaml.Marshal(&node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`{{\.([A-Z_]+)}}`).FindAllStringSubmatch(string(text), -1) {
+			_, set := task.Vars[m[1]]
+			optional := strings.Contains(string(text), "{{if ."+m[1]+"}}")
+			if known := []string{"LINT", "ITEM", "CLI_ARGS"}; !set && !optional && !slices.Contains(known, m[1]) && !slices.Contains(task.Requires.Vars, m[1]) {
+				t.Errorf("task %s uses %s, which it does not require", name, m[1])
+			}
+		}
 	}
 }
 

@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -14,6 +11,7 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/report"
 	"github.com/stackflow/relatch/internal/story"
+	"github.com/stackflow/relatch/internal/whole"
 )
 
 // pageWriter also writes what happens as one page.
@@ -50,7 +48,7 @@ func (w *pageWriter) scenario(r *story.Report) error {
 
 func (w *pageWriter) end(took time.Duration) error {
 	w.page.Cut = w.ctx.Err() != nil
-	return errors.Join(w.writer.end(took), whole(w.path, func(out *bufio.Writer) error { return w.page.HTML(out) }))
+	return errors.Join(w.writer.end(took), whole.Write(w.path, func(out *bufio.Writer) error { return w.page.HTML(out) }))
 }
 
 // replayFacts are what the account of a replay says besides the records.
@@ -79,41 +77,4 @@ func (f replayFacts) Justification(ctx context.Context, o report.Override) (*mfa
 		return &all[i], nil
 	}
 	return nil, nil //nolint:nilnil // not known, as report.Facts says
-}
-
-// whole writes a file that only its owner may read, so that at its path there is
-// all of it or what was there before. The error names the file.
-func whole(path string, write func(*bufio.Writer) error) error {
-	f, err := beside(path)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it is there only if something else has failed
-	out := bufio.NewWriter(f)
-	if err := errors.Join(write(out), out.Flush(), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
-}
-
-// beside makes a file in the folder of path.
-func beside(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: is no file", path)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return nil, fmt.Errorf("%s: cannot be written: %w", path, err)
-	}
-	return f, nil
-}
-
-// writable reports why a file cannot be written, before it takes an hour to find
-// out.
-func writable(path string) error {
-	f, err := beside(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

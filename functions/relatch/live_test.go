@@ -30,6 +30,7 @@ import (
 	"github.com/stackflow/relatch/internal/dynamo"
 	"github.com/stackflow/relatch/internal/lambdatest"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/trail"
 	"github.com/stackflow/relatch/internal/wiretest"
 	"github.com/stackflow/relatch/internal/worker"
@@ -415,14 +416,7 @@ func (c *city) saysWhatIsFalse(t *testing.T) {
 }
 
 func (c *city) besideTheCLI(t *testing.T) {
-	path, err := exec.LookPath("aws")
-	if err != nil {
-		const missing = "aws, the AWS CLI, is not on PATH: python3 -m pip install 'awscli>=1.40,<2', or version 2"
-		if os.Getenv("RELATCH_SERVERS") == "required" {
-			t.Fatal(missing)
-		}
-		t.Skip(missing)
-	}
+	path := stacktest.Tool(t, "aws", "python3 -m pip install 'awscli>=1.44,<2', or version 2")
 	c.t = t
 	c.add(t, "clara", "itsm_manager")
 	cli := func(t *testing.T, args ...string) string {

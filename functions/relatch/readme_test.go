@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stackflow/relatch/internal/stacktest"
 	"github.com/stackflow/relatch/internal/trail"
 )
 
@@ -92,6 +93,46 @@ func expectText(t *testing.T, command, want, got string) {
 	}
 }
 
+// TestEveryLinkOfTheDocumentsLeadsSomewhere: to a file, and to a heading in it.
+func TestEveryLinkOfTheDocumentsLeadsSomewhere(t *testing.T) {
+	t.Chdir("../..")
+	documents, err := filepath.Glob("infra/runbook/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// anchors are a document's headings as GitHub links them.
+	anchors := func(document string) (all []string) {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(string(text), -1) {
+			heading := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+			all = append(all, strings.ReplaceAll(heading, " ", "-"))
+		}
+		return all
+	}
+	for _, document := range append(documents, "README.md", "CONTRIBUTING.md", "events/README.md") {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\]\(([^)\s]*)\)`).FindAllStringSubmatch(string(text), -1) {
+			path, anchor, _ := strings.Cut(m[1], "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			to := document
+			if path != "" {
+				to = filepath.Join(filepath.Dir(document), path)
+			}
+			if _, err := os.Stat(to); err != nil || anchor != "" && !slices.Contains(anchors(to), anchor) {
+				t.Errorf("%s: %s leads nowhere", document, m[0])
+			}
+		}
+	}
+}
+
 // TestTheREADMEsQueriesAskForWhatRelatchReads holds the names in the queries
 // against those that are read.
 func TestTheREADMEsQueriesAskForWhatRelatchReads(t *testing.T) {
@@ -132,12 +173,7 @@ func TestTheREADMEsQueriesAskForWhatRelatchReads(t *testing.T) {
 // an aws that answers in the formats that AWS documents.
 func TestTheREADMEsCommandsTurnResultsOfQueriesIntoAReplay(t *testing.T) {
 	for _, tool := range []string{"bash", "jq"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("RELATCH_SERVERS") == "required" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
+		stacktest.Tool(t, tool, "its package has the name "+tool)
 	}
 	t.Chdir("../..")
 	records := queried(t)

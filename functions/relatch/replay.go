@@ -20,6 +20,7 @@ import (
 	"github.com/stackflow/relatch/internal/mfa"
 	"github.com/stackflow/relatch/internal/replay"
 	"github.com/stackflow/relatch/internal/story"
+	"github.com/stackflow/relatch/internal/whole"
 )
 
 const replayHelp = `Run recorded CloudTrail deliveries through the worker, on an account in memory
@@ -249,7 +250,7 @@ func (f *replayFlags) read(t terminal, began time.Time) (*replay.Loader, replay.
 		options.Policy = raw
 	}
 	if f.html != "" {
-		if err := writable(f.html); err != nil {
+		if err := whole.Check(f.html); err != nil {
 			errs = append(errs, fmt.Errorf("--html: %w", err))
 		}
 	}

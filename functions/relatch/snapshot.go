@@ -19,6 +19,7 @@ import (
 	"github.com/stackflow/relatch/internal/snapshot"
 	"github.com/stackflow/relatch/internal/stack"
 	"github.com/stackflow/relatch/internal/story"
+	"github.com/stackflow/relatch/internal/whole"
 )
 
 const snapshotHelp = `Write user pools as they are now into an account file, which relatch replay
@@ -105,6 +106,9 @@ func (f *snapshotFlags) run(ctx context.Context, t terminal) error {
 	}
 	if f.output == "" {
 		return errors.New("--output: no FILE given")
+	}
+	if err := whole.Check(f.output); err != nil {
+		return fmt.Errorf("--output: %w", err)
 	}
 	if len(f.pools) > 0 {
 		*f.given[stack.PoolIDs] = strings.Join(f.pools, ",")

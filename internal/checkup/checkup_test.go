@@ -269,7 +269,7 @@ func TestEachAnswerIsJudged(t *testing.T) {
 		{"out of the sandbox", sandbox(false), OK, ""},
 
 		{"a token that is listed", factors(user, []types.AuthFactorType{types.AuthFactorTypePassword, types.AuthFactorTypeSoftwareToken}), OK, "maria"},
-		{"a token that is not listed", factors(user, []types.AuthFactorType{types.AuthFactorTypePassword}), Failed, "RELATCH_AUTH_FACTORS=off"},
+		{"a token that is not listed", factors(user, []types.AuthFactorType{types.AuthFactorTypePassword}), Failed, "AuthFactors=off"},
 		{"nothing listed", factors(user, nil), Warning, "lists nothing"},
 
 		{"recovery", backups("t", backup(dynamotypes.PointInTimeRecoveryStatusEnabled)), OK, "t"},

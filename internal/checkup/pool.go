@@ -126,7 +126,7 @@ func factors(u mfa.User, configured []types.AuthFactorType) Finding {
 		return warn("AdminGetUserAuthFactors lists nothing for %s, whose TOTP is on: Relatch takes the TOTP for registered", u.Username)
 	case !slices.Contains(configured, types.AuthFactorTypeSoftwareToken):
 		return bad("AdminGetUserAuthFactors does not list SOFTWARE_TOKEN for %s, whose TOTP is on: Relatch takes such users for unprotected", u.Username).
-			advise("if the user can sign in with the app: RELATCH_AUTH_FACTORS=off for all functions; else have the user enrol")
+			advise("if the user can sign in with the app: deploy with AuthFactors=off; else have the user enrol")
 	default:
 		return good("AdminGetUserAuthFactors lists SOFTWARE_TOKEN for %s, whose TOTP is on", u.Username)
 	}

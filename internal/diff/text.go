@@ -22,7 +22,7 @@ import (
 func (c *Comparison) Text(out io.Writer) error {
 	w := bufio.NewWriter(out)
 	if len(c.All) > 0 && c.Scenario != "" {
-		fmt.Fprintln(w, clean(c.Scenario))
+		fmt.Fprintln(w, story.Line(c.Scenario))
 	}
 	day := ""
 	for i := range c.All {
@@ -133,7 +133,7 @@ func (d *Difference) what() string {
 		}
 		text = strings.Join(present(text, act), ": ")
 	}
-	return clean(text)
+	return story.Line(text)
 }
 
 // says puts in words what the difference makes.
@@ -157,18 +157,18 @@ func (d *Difference) says() []string {
 		case aspect == Justification && b.Justified && !a.Justified:
 			out = append(out, "justified under B only")
 		case aspect == Ended && d.EarlierSeconds > 0:
-			out = append(out, "B would have ended it "+hours(d.EarlierSeconds)+" earlier")
+			out = append(out, "B would have ended it "+report.Length(d.EarlierSeconds)+" earlier")
 		case aspect == Ended && d.EarlierSeconds < 0:
-			out = append(out, "B would have ended it "+hours(-d.EarlierSeconds)+" later")
+			out = append(out, "B would have ended it "+report.Length(-d.EarlierSeconds)+" later")
 		case aspect == Ended && b.ClosedAt.IsZero() && !a.ClosedAt.IsZero():
 			out = append(out, "ended under A only")
 		case aspect == Ended && a.ClosedAt.IsZero() && !b.ClosedAt.IsZero():
 			out = append(out, "ended under B only")
 		case aspect == Deadline && !slices.Contains(d.Differs, Ended):
 			if by := a.Deadline.Sub(b.Deadline); by > 0 {
-				out = append(out, "its deadline would be "+hours(int64(by/time.Second))+" earlier under B")
+				out = append(out, "its deadline would be "+report.Length(int64(by/time.Second))+" earlier under B")
 			} else {
-				out = append(out, "its deadline would be "+hours(int64(-by/time.Second))+" later under B")
+				out = append(out, "its deadline would be "+report.Length(int64(-by/time.Second))+" later under B")
 			}
 		}
 	}
@@ -191,7 +191,7 @@ func (o *Outcome) words() string {
 	if o.Override != nil || len(o.Alerts) > 0 {
 		parts = append(parts, o.heard())
 	}
-	return clean(strings.Join(append(parts, present(o.Problem)...), "; "))
+	return story.Line(strings.Join(append(parts, present(o.Problem)...), "; "))
 }
 
 func override(o *report.Override) string {
@@ -209,7 +209,7 @@ func override(o *report.Override) string {
 	case o.ClosedAt.IsZero():
 		return text + "; " + string(o.Ended) + ", deadline " + moment(o.Deadline)
 	default:
-		return text + "; " + string(o.Ended) + " " + moment(o.ClosedAt) + " after " + hours(o.Seconds)
+		return text + "; " + string(o.Ended) + " " + moment(o.ClosedAt) + " after " + report.Length(o.Seconds)
 	}
 }
 
@@ -233,14 +233,6 @@ func (o *Outcome) heard() string {
 	return severity + " " + strings.Join(kinds, ", ")
 }
 
-// hours are a time as people say it; what is less than a minute is in seconds.
-func hours(seconds int64) string {
-	if seconds < 60 {
-		return fmt.Sprintf("%d s", seconds)
-	}
-	return alert.Span(time.Duration(seconds) * time.Second)
-}
-
 func moment(t time.Time) string { return t.UTC().Format("Mon 2 Jan 15:04:05") }
 
 func present(all ...string) []string {
@@ -253,6 +245,3 @@ func plural(n int) string {
 	}
 	return "s"
 }
-
-// clean is a recorded value within a line.
-func clean(text string) string { return strings.Join(strings.Fields(story.Clean(text)), " ") }

@@ -193,20 +193,17 @@ func who(ctx context.Context, u mfa.RecordUser, facts Facts) (string, error) {
 
 // other is an incident that is about no override.
 func other(in *incident.Incident, person string) heard {
-	h := heard{Severity: noAlert, At: moment(in.HeardAt), IP: in.Cause.SourceIP, User: oneLine(person)}
+	h := heard{Severity: noAlert, At: moment(in.HeardAt), IP: in.Cause.SourceIP, User: story.Line(person)}
 	h.hear(in)
 	if in.PagedAt.After(in.HeardAt) {
 		h.Later = moment(in.PagedAt)
 	}
-	h.What = oneLine(strings.Join(present(in.Problem, in.Cause.EventName), "; "))
+	h.What = story.Line(strings.Join(present(in.Problem, in.Cause.EventName), "; "))
 	if in.Cause.Actor != "" || in.Cause.ActorType != "" {
-		h.By = oneLine(alert.Who(mfa.Actor{ARN: in.Cause.Actor, Type: in.Cause.ActorType}))
+		h.By = story.Line(alert.Who(mfa.Actor{ARN: in.Cause.Actor, Type: in.Cause.ActorType}))
 	}
 	return h
 }
-
-// oneLine is a recorded value within a line.
-func oneLine(text string) string { return strings.Join(strings.Fields(story.Clean(text)), " ") }
 
 // draw puts the overrides on the timeline, the users in the order in which their
 // first ones opened.
@@ -223,7 +220,7 @@ func (p *played) draw(r *Report, about map[string]*heard, n int) {
 		u := users[o.Override.User]
 		if u == nil {
 			u = &replayedUser{Name: o.User, Roles: o.Roles}
-			if sub := oneLine(string(o.Override.User.Sub)); sub != o.User {
+			if sub := story.Line(string(o.Override.User.Sub)); sub != o.User {
 				u.Sub = sub
 			}
 			users[o.Override.User] = u

@@ -23,7 +23,7 @@ type row struct {
 func newRow(o *Override) row {
 	r := row{
 		Override: o, User: o.Username, By: alert.Who(mfa.Actor{ARN: o.Actor, Type: o.ActorType}),
-		Opened: moment(o.OpenedAt), Lasted: length(o.Seconds), EndedAs: ended(o.Ended), Roles: list(o.Roles),
+		Opened: moment(o.OpenedAt), Lasted: Length(o.Seconds), EndedAs: ended(o.Ended), Roles: list(o.Roles),
 		Because: strings.Join(o.Why, "; "), Overdue: o.overdue(), Anchor: o.ID,
 	}
 	if r.User == "" {
@@ -42,7 +42,7 @@ func newRow(o *Override) row {
 		r.Lasted += " so far"
 	}
 	if o.LateSeconds > 0 {
-		r.Late = length(o.LateSeconds)
+		r.Late = Length(o.LateSeconds)
 	}
 	if j := o.Justification; j != nil {
 		r.Proof = strings.Join(present(j.Ticket, cause(j.Cause), "by "+alert.Who(mfa.Actor{ARN: j.Author}), approved(j)), ", ")
@@ -53,7 +53,7 @@ func newRow(o *Override) row {
 		}
 	}
 	for _, text := range []*string{&r.User, &r.By, &r.Roles, &r.Because, &r.Proof} {
-		*text = strings.Join(strings.Fields(story.Clean(*text)), " ")
+		*text = story.Line(*text)
 	}
 	return r
 }
@@ -136,8 +136,8 @@ func list[T ~string](all []T) string {
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
 
-// length is a number of seconds as people say it.
-func length(seconds int64) string {
+// Length is a number of seconds as people say it.
+func Length(seconds int64) string {
 	switch {
 	case seconds < 60:
 		return fmt.Sprintf("%d s", seconds)
@@ -208,10 +208,10 @@ func (r *Report) lines() []sum {
 		out = append(out, sum{"Switched off again", fmt.Sprint(s.Repeated), ""})
 	}
 	if s.LongestSeconds > 0 {
-		out = append(out, sum{"Longest", length(s.LongestSeconds), find(s.Longest)})
+		out = append(out, sum{"Longest", Length(s.LongestSeconds), find(s.Longest)})
 	}
 	if s.LatestSeconds > 0 {
-		out = append(out, sum{"Latest", length(s.LatestSeconds), find(s.Latest)})
+		out = append(out, sum{"Latest", Length(s.LatestSeconds), find(s.Latest)})
 	}
 	return out
 }

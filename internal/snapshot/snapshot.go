@@ -14,7 +14,6 @@ import (
 	"io"
 	"iter"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +23,7 @@ import (
 	"github.com/stackflow/relatch/internal/account"
 	"github.com/stackflow/relatch/internal/cognito"
 	"github.com/stackflow/relatch/internal/mfa"
+	"github.com/stackflow/relatch/internal/whole"
 )
 
 // Users are the live pools.
@@ -108,8 +108,8 @@ func (t *Taker) Take(ctx context.Context, path string) error {
 		return err
 	}
 	people = slices.DeleteFunc(people, func(u *person) bool { return u.known == nil })
-	if err := write(path, pools, people); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err := whole.Write(path, func(w *bufio.Writer) error { return write(w, pools, people) }); err != nil {
+		return err
 	}
 	return errors.Join(notes.Close(), os.Remove(Partial(path)))
 }
@@ -217,19 +217,8 @@ func (t *Taker) tell(p Progress) {
 	}
 }
 
-// write writes the file with a line for each pool and each user.
-func write(path string, pools []account.PoolFile, people []*person) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // for its owner only
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = f.Close() // it may be closed
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	w := bufio.NewWriter(f)
+// write writes an account file with a line for each pool and each user.
+func write(w io.Writer, pools []account.PoolFile, people []*person) error {
 	fmt.Fprint(w, `{"pools":[`)
 	if err := lines(w, len(pools), func(i int) any { return pools[i] }); err != nil {
 		return err
@@ -238,11 +227,8 @@ func write(path string, pools []account.PoolFile, people []*person) (err error) 
 	if err := lines(w, len(people), func(i int) any { return people[i].file() }); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, `]}`)
-	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	_, err := fmt.Fprintln(w, `]}`)
+	return err
 }
 
 func lines(w io.Writer, n int, value func(int) any) error {

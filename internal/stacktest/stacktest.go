@@ -71,6 +71,7 @@ func Deploy(t testing.TB) *Account {
 		Parameters: []cfntypes.Parameter{
 			{ParameterKey: new("UserPoolArns"), ParameterValue: &pools},
 			{ParameterKey: new("AlertEmail"), ParameterValue: new("security@example.com")},
+			{ParameterKey: new("AuthFactors"), ParameterValue: new("off")}, // moto does not know AdminGetUserAuthFactors
 			{ParameterKey: new("TrailArn"), ParameterValue: new("arn:aws:cloudtrail:" + mototest.Region + ":" + mototest.Account + ":trail/management")},
 		},
 	})

@@ -76,5 +76,8 @@ func Clean(text string) string {
 	}, text)
 }
 
-// clean is Clean for a value within a line.
+// Line is Clean for a recorded value within a line, one space between its words.
+func Line(value string) string { return strings.Join(strings.Fields(Clean(value)), " ") }
+
+// clean is Clean for a text within a line, whose spaces stay.
 func clean(value string) string { return Clean(strings.ReplaceAll(value, "\n", " ")) }

@@ -6,7 +6,6 @@
 package worker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,22 +32,6 @@ type Worker struct {
 
 	policy *policy
 	recent map[string]bool // cause keys that this process has seen
-}
-
-// policy is what was read last and what was good last.
-type policy struct {
-	refreshed bool
-	read      bool // the last time
-	raw       []byte
-	good      mfa.Policy // invalid: none
-}
-
-// rules is the policy that holds.
-func (w *Worker) rules() mfa.Policy {
-	if !w.policy.good.Valid() {
-		return mfa.DefaultPolicy()
-	}
-	return w.policy.good
 }
 
 // New returns a worker. Until Refresh has been called it goes by the default policy.
@@ -469,78 +452,6 @@ func (w *Worker) confirm(ctx context.Context, step Step, r mfa.Record) (mfa.Head
 	return head, nil
 }
 
-// resume finishes somebody's intention: what it says is done again, under the
-// same names and keys, and confirmed.
-func (w *Worker) resume(ctx context.Context, s mfa.State, now time.Time) (Seen, error) {
-	in := s.Standing.Intention
-	r := in.Record
-	c := causeOf(r)
-	leased := s.Standing
-	again := *in
-	again.LeasedUntil = now.Add(mfa.Lease)
-	leased.Intention = &again
-	if err := w.take(ctx, Step{Standing: leased}); err != nil {
-		return Seen{}, fmt.Errorf("take over the intention: %w", err)
-	}
-	leased.Version++
-	if err := w.observe(ctx, &s, c, now); err != nil {
-		return Seen{}, err
-	}
-	d := mfa.Decision{Verdict: r.Verdict, Reason: r.Reason, Problem: r.Problem, Override: r.Override, Actions: in.Actions, Alerts: in.Alerts, Standing: leased}
-	d, outcomes, err := w.do(ctx, s, c, d, now)
-	if err != nil {
-		return Seen{}, err
-	}
-	r.Actions = outcomes
-	d.Standing.Intention = nil
-	head, err := w.confirm(ctx, Step{Standing: d.Standing}, r)
-	if err != nil {
-		return Seen{}, err
-	}
-	return seen(d).with(r, head), errFinished
-}
-
-// say finishes what an unfinished restore had to say: its alerts and, if a
-// delivery caused it, the record of that. The restore itself is for another look.
-func (w *Worker) say(ctx context.Context, s mfa.State, now time.Time) (Seen, error) {
-	in := *s.Standing.Intention
-	r := handedOn(in.Record)
-	c := causeOf(r)
-	if err := w.observe(ctx, &s, c, now); err != nil {
-		return Seen{}, err
-	}
-	d := mfa.Decision{Verdict: r.Verdict, Reason: r.Reason, Override: r.Override, Alerts: in.Alerts, Standing: s.Standing}
-	if err := w.send(ctx, s, c, d, now); err != nil {
-		return Seen{}, err
-	}
-	in.Alerts, in.Record.Alerts, in.Record.Cause, in.LeasedUntil = nil, nil, mfa.RecordCause{Kind: mfa.Due}, now
-	next := s.Standing
-	next.Intention = &in
-	head, err := w.confirm(ctx, Step{Standing: next}, r)
-	if err != nil {
-		return Seen{}, err
-	}
-	return seen(d).with(r, head), errFinished
-}
-
-// handedOn is the record of a restore that somebody else is to do.
-func handedOn(r mfa.Record) mfa.Record {
-	r.Actions = []mfa.Outcome{{Action: mfa.Action{Do: mfa.Restore}, Result: mfa.Handed}}
-	return r
-}
-
-// causeOf is the change that a record is about, as far as it tells.
-func causeOf(r mfa.Record) mfa.Change {
-	c := mfa.Change{
-		Key: r.Cause.Key, EventID: r.Cause.Key, Kind: r.Cause.Kind, EventName: r.Cause.EventName, At: r.Cause.EventTime,
-		Actor: mfa.Actor{ARN: r.Cause.Actor, Type: r.Cause.ActorType}, Source: r.Cause.SourceIP,
-	}
-	if r.User != nil {
-		c.Pool, c.Sub = r.User.Pool, r.User.Sub
-	}
-	return c
-}
-
 // act carries out the decision's actions. A user who is changed is read back.
 func (w *Worker) act(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Decision) ([]mfa.Outcome, mfa.User, error) {
 	var outcomes []mfa.Outcome
@@ -612,70 +523,4 @@ func (w *Worker) send(ctx context.Context, s mfa.State, c mfa.Change, d mfa.Deci
 		return fmt.Errorf("send alerts: %w", err)
 	}
 	return nil
-}
-
-// Refresh reads the policy record. Where it has changed, what that means is
-// decided and told; a record that cannot be read or used leaves the last good
-// policy, else the defaults, in force.
-func (w *Worker) Refresh(ctx context.Context) (Seen, error) {
-	raw, unread := w.Policy.Read(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return Seen{}, fmt.Errorf("read the policy: %w", ctx.Err())
-	case unread == nil && w.policy.read && bytes.Equal(raw, w.policy.raw):
-		return Seen{}, nil
-	}
-	r := mfa.Reading{Raw: raw, Err: unread}
-	if unread == nil {
-		r.Policy, r.Err = mfa.ParsePolicy(raw)
-	}
-	seen, err := w.look(ctx, mfa.Change{Kind: mfa.Swept}, func(s *mfa.State) { s.Reading = &r })
-	if err != nil {
-		return seen, err
-	}
-	good := r.Policy
-	if r.Err != nil {
-		if good, err = lastGood(ctx, w.Ledger); err != nil {
-			return seen, err
-		}
-	}
-	*w.policy = policy{refreshed: true, read: unread == nil, raw: raw, good: good}
-	return seen, nil
-}
-
-// Loader is what loads of a Ledger.
-type Loader interface {
-	Load(context.Context, Query) (Loaded, error)
-}
-
-// lastGood is the newest policy that could be used, the zero Policy if there was none.
-func lastGood(ctx context.Context, from Loader) (mfa.Policy, error) {
-	loaded, err := from.Load(ctx, Query{Journal: mfa.PolicyJournal})
-	if err != nil {
-		return mfa.Policy{}, fmt.Errorf("load the last good policy: %w", err)
-	}
-	p, err := mfa.ParsePolicy(loaded.Standing.Policy)
-	if err != nil {
-		return mfa.Policy{}, nil //nolint:nilerr // only good documents are kept: there was none
-	}
-	return p, nil
-}
-
-// Rules returns the policy that holds, as Refresh has it, for those who decide
-// nothing: nothing is kept or told of the record.
-func Rules(ctx context.Context, record PolicySource, l Loader) (mfa.Policy, error) {
-	raw, err := record.Read(ctx)
-	if ctx.Err() != nil {
-		return mfa.Policy{}, fmt.Errorf("read the policy: %w", ctx.Err())
-	}
-	if err == nil {
-		if p, err := mfa.ParsePolicy(raw); err == nil {
-			return p, nil
-		}
-	}
-	p, err := lastGood(ctx, l)
-	if err == nil && !p.Valid() {
-		p = mfa.DefaultPolicy()
-	}
-	return p, err
 }
