@@ -229,15 +229,15 @@ func TestDoctorOnTheStack(t *testing.T) {
 		},
 		{
 			round: 1, name: "no record", spoil: `aws dynamodb delete-item --table-name StackFlow_SystemProperty --key '{"name":{"S":"mfa.required_roles"}}'`,
-			want: "failed policy: there is no record mfa.required_roles in the table StackFlow_SystemProperty", remedy: "dynamodb put-item --table-name StackFlow_SystemProperty",
+			want: "failed policy: there is no record mfa.required_roles in the table StackFlow_SystemProperty", remedy: "dynamodb update-item --table-name StackFlow_SystemProperty",
 		},
 		{
 			round: 2, name: "a record that says nothing", with: func() { d.SetPolicy(t, `{"mfa_enforcement": {"required_roles": "all"}}`) },
-			want: "failed policy: the record in the table StackFlow_SystemProperty cannot be used: ", remedy: "dynamodb put-item",
+			want: "failed policy: the record in the table StackFlow_SystemProperty cannot be used: ", remedy: "dynamodb update-item",
 		},
 		{
 			round: 3, name: "a weaker record", with: func() { d.SetPolicy(t, `["super_admin"]`) },
-			want: "warning policy: the record in the table StackFlow_SystemProperty is weaker than the product's defaults: ", remedy: "dynamodb put-item",
+			want: "warning policy: the record in the table StackFlow_SystemProperty is weaker than the product's defaults: ", remedy: "dynamodb update-item",
 		},
 		{
 			round: 1, name: "a mapping that is disabled", spoil: "aws lambda update-event-source-mapping --uuid " + id + " --no-enabled",

@@ -144,8 +144,10 @@ func (d *Doctor) need(o stack.Output) (string, error) {
 func (d *Doctor) policy(ctx context.Context) ([]Finding, error) {
 	table := d.Settings[stack.PolicyTable]
 	place := "the table " + table
-	write := "aws dynamodb put-item --table-name " + quote(table) + " --item " +
-		`"$(jq -n --arg v %s '{"` + cmp.Or(d.Settings[stack.PolicyKey], "name") + `":{"S":"` + property.Record + `"},"` + cmp.Or(d.Settings[stack.PolicyValue], "value") + `":{"S":$v}}')"`
+	// An update, which leaves the item's other attributes as they are.
+	write := "aws dynamodb update-item --table-name " + quote(table) + ` --key '{"` + cmp.Or(d.Settings[stack.PolicyKey], "name") + `":{"S":"` + property.Record +
+		`"}}' --update-expression 'SET #v = :v' --expression-attribute-names '{"#v":"` + cmp.Or(d.Settings[stack.PolicyValue], "value") +
+		`"}' --expression-attribute-values "$(jq -n --arg v %s '{":v":{"S":$v}}')"`
 	if parameter := d.Settings[stack.PolicyParameter]; parameter != "" {
 		place = "the parameter " + parameter
 		write = "aws ssm put-parameter --name " + quote(parameter) + " --type String --overwrite --value %s"
