@@ -123,7 +123,7 @@ func (f *reportFlags) run(c *cobra.Command, t terminal, paths []string) error {
 		if err != nil {
 			return err
 		}
-		asOf = t.now()
+		asOf = t.now().UTC().Truncate(time.Second)
 		from, facts = ledgerSource{c.Context(), p.Ledger, func(dynamo.Journal) {}}, &ledgerFacts{
 			users: p.finder().Users, ledger: p.Ledger, people: map[mfa.RecordUser]mfa.User{}, failed: map[mfa.PoolID]bool{},
 			trouble: func(err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/stackflow/relatch/internal/account"
 	"github.com/stackflow/relatch/internal/dynamo"
@@ -88,12 +89,7 @@ func (f *ledgerFacts) Justification(ctx context.Context, o report.Override) (*mf
 	return nil, nil //nolint:nilnil // not known, as report.Facts says
 }
 
-// accountFacts are what an account.json says besides the records.
-type accountFacts struct {
-	file   account.File
-	policy mfa.Policy
-}
-
+// readFacts are what an account.json says besides the records of its replay.
 func readFacts(path string) (report.Facts, error) {
 	if path == "" {
 		return nil, nil //nolint:nilnil // nothing is known, as report.Builder takes it
@@ -102,37 +98,13 @@ func readFacts(path string) (report.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	policy := mfa.DefaultPolicy()
-	if len(file.Policy) > 0 {
-		if policy, err = mfa.ParsePolicy(file.Policy); err != nil {
-			return nil, err
-		}
+	var end time.Time // when every justification is on record
+	for _, j := range file.Justifications {
+		end = j.At
 	}
-	return accountFacts{file, policy}, nil
-}
-
-func (f accountFacts) Person(_ context.Context, u mfa.RecordUser) (mfa.User, error) {
-	for _, other := range f.file.Users {
-		if other.Pool == u.Pool && other.Sub == u.Sub {
-			return mfa.User{Sub: u.Sub, Found: true, Username: other.Username, Roles: other.Roles}, nil
-		}
+	facts := replayFacts{account: account.New(file, mfa.DefaultPolicy(), nil, end), users: map[mfa.RecordUser]mfa.User{}}
+	for _, u := range file.Users {
+		facts.users[mfa.RecordUser{Pool: u.Pool, Sub: u.Sub}] = mfa.User{Sub: u.Sub, Found: true, Username: u.Username, Roles: u.Roles}
 	}
-	return mfa.User{}, nil
-}
-
-// Justification is the only one of the user that was made in time. The records
-// do not say which one counted: of several it could be any.
-func (f accountFacts) Justification(_ context.Context, o report.Override) (*mfa.Justification, error) {
-	var only *mfa.Justification
-	for _, j := range f.file.Justifications {
-		inTime := !j.At.Before(o.OpenedAt.Add(-f.policy.Before)) && !j.At.After(o.OpenedAt.Add(f.policy.Late))
-		if j.Pool != o.User.Pool || j.Sub != o.User.Sub || !inTime {
-			continue
-		}
-		if only != nil {
-			return nil, nil //nolint:nilnil // not known, as report.Facts says
-		}
-		only = &mfa.Justification{Reason: j.Reason, Ticket: j.Ticket, Cause: j.Cause, Author: j.Author, Approver: j.Approver, At: j.At}
-	}
-	return only, nil
+	return facts, nil
 }

@@ -357,6 +357,25 @@ func TestAnAccountFileSaysAllThatIsWrongWithIt(t *testing.T) {
 	}
 }
 
+func TestATicketIsOfWhomItWasRecordedForFirst(t *testing.T) {
+	f, err := ParseFile([]byte(`{"users":[{"pool_id":"p","sub":"ann"},{"pool_id":"p","sub":"ben"}],"justifications":[
+		{"pool_id":"p","sub":"ann","ticket":"CHG0012345","at":"2026-11-23T03:00:00Z"},
+		{"pool_id":"p","sub":"ben","ticket":"CHG0012345","at":"2026-11-02T09:14:00Z"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := made(t, f)
+	for sub, want := range map[mfa.Sub]*mfa.TicketUse{"ann": {Pool: "p", Sub: "ben", At: f.Justifications[0].At}, "ben": nil} {
+		all, err := a.Justifications(t.Context(), "p", sub)
+		if err != nil || len(all) != 1 {
+			t.Fatalf("%s: %v, %v", sub, all, err)
+		}
+		if diff := cmp.Diff(want, all[0].TicketOf); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", sub, diff)
+		}
+	}
+}
+
 func TestASignOutIsCounted(t *testing.T) {
 	a := made(t, File{Users: []UserFile{{Pool: "p", Sub: "u"}}})
 	for range 2 {

@@ -216,6 +216,8 @@ func (f *File) complete() error {
 	if f.Mode != "" && f.Mode != "enforce" && f.Mode != "observe" {
 		problem("mode: %q is neither enforce nor observe", f.Mode)
 	}
+	// A ticket is of the user for whom it was recorded first, whatever stands first in the file.
+	slices.SortStableFunc(f.Justifications, func(a, b JustificationFile) int { return a.At.Compare(b.At) })
 	return errors.Join(problems...)
 }
 

@@ -449,6 +449,8 @@ func (w words) next() string {
 		return "Nothing: a person must look."
 	case w.a.Kind == mfa.RequiredRoleWithoutMFA && o == nil && w.a.Severity == mfa.Warning && !w.s.House.Observe:
 		return fmt.Sprintf("Resolves when the user has enrolled. Critical after %s.", Span(mfa.CriticalAfter))
+	case w.a.Kind == mfa.RequiredRoleWithoutMFA && o == nil && !w.closed():
+		return "Resolves when the user has enrolled."
 	case w.a.Kind == mfa.PoolWeakened:
 		return "Resolves when it is put back."
 	case w.a.Kind == mfa.GuardTampered && w.a.Severity != mfa.Info:
@@ -486,10 +488,10 @@ func (w words) next() string {
 	}
 	text += "."
 	switch until, quieter := w.justifiable(); {
-	case quieter == "":
+	case quieter == "", !until.After(w.now):
 	case w.unapproved():
-		text += fmt.Sprintf(" Approved: becomes %s.", quieter)
-	case until.After(w.now):
+		text += fmt.Sprintf(" Approved by %s: becomes %s.", w.when(until), quieter)
+	default:
 		text += fmt.Sprintf(" Justified by %s: becomes %s.", w.when(until), quieter)
 	}
 	return text

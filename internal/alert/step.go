@@ -67,16 +67,16 @@ func (w words) asked(o *mfa.Override) []string {
 	}
 	switch until, _ := w.justifiable(); {
 	case o.Match.Justified(), o.Disables == 0, o.Actor.Type == mfa.Self:
+	case !until.After(w.now):
+		steps = append(steps, "meant: too late to justify, let it end by itself")
 	case w.unapproved():
-		steps = append(steps, "meant: somebody else than its author and the user runs relatch approve "+o.Match.ID)
-	case until.After(w.now):
+		steps = append(steps, fmt.Sprintf("meant: by %s somebody else than its author and the user runs relatch approve %s %s", w.when(until), o.ID, o.Match.ID))
+	default:
 		step := fmt.Sprintf("meant: by %s %s runs relatch justify %s --reason … --ticket …", w.when(until), session(o.Actor), o.ID)
 		if w.s.Standing.NeedsApprover(o.OpenedAt, w.p) {
-			step += ", and somebody else relatch approve"
+			step += fmt.Sprintf(", and somebody else relatch approve %s J-…", o.ID)
 		}
 		steps = append(steps, step)
-	default:
-		steps = append(steps, "meant: too late to justify, let it end by itself")
 	}
 	after := "revoke that session"
 	if o.Actor.Type == mfa.Self {
@@ -129,14 +129,14 @@ func (w words) opener() string {
 }
 
 // unapproved reports whether all that the override's justification lacks is an
-// approver, who may come late.
+// approver.
 func (w words) unapproved() bool {
 	failed := w.override().Match.Failed
 	return len(failed) == 1 && failed[0] == mfa.RuleApprover
 }
 
-// justifiable is until when a justification can be written, and to what it lowers
-// the alert; "" if to nothing.
+// justifiable is until when a justification can be written and approved of, and to
+// what it lowers the alert; "" if to nothing.
 func (w words) justifiable() (time.Time, string) {
 	o := w.override()
 	until := o.OpenedAt.Add(w.p.Late)

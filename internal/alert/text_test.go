@@ -106,6 +106,30 @@ func TestAClaimIsUnprovenUnlessItsTicketIsKnown(t *testing.T) {
 	}
 }
 
+// TestAnApprovalIsAskedForWhileItCounts: with the whole command, and until when.
+func TestAnApprovalIsAskedForWhileItCounts(t *testing.T) {
+	s, c := page()
+	s.Justifications[0].TicketOf = nil
+	for i := range 2 {
+		at := night.AddDate(0, 0, -i-1)
+		s.Standing.Past = append(s.Standing.Past, mfa.Past{ID: "O-" + strconv.Itoa(i), OpenedAt: at, ClosedAt: at.Add(time.Hour)})
+	}
+	for after, want := range map[time.Duration][]string{
+		14 * time.Minute: {" then this resolves. Approved by 03:27Z: becomes a warning.", "meant: by 03:27Z somebody else than its author and the user runs relatch approve O-54BUAM5LQR J-1"},
+		15 * time.Minute: {" then this resolves.", "meant: too late to justify, let it end by itself"},
+	} {
+		got := raised(t, s, c, night.Add(after))
+		if id := got.Override.ID; !strings.HasSuffix(got.WhatHappensNext, want[0]) || strings.ReplaceAll(got.WhatToDo[1], id, "O-54BUAM5LQR") != want[1] {
+			t.Errorf("after %s: %q, %q", after, got.WhatHappensNext, got.WhatToDo)
+		}
+	}
+	s.Justifications = nil
+	got := raised(t, s, c, night.Add(time.Minute))
+	if want := "and somebody else relatch approve " + got.Override.ID + " J-…"; !strings.HasSuffix(got.WhatToDo[1], want) {
+		t.Errorf("without a justification: %q", got.WhatToDo)
+	}
+}
+
 func TestADeadlineNearSaysWhichItWillBeAndToWhom(t *testing.T) {
 	lost := func(s *mfa.State) { s.Standing.Override.Match.Cause = mfa.LostDevice }
 	deleted := func(s *mfa.State) { s.Standing.Override.Deleted = []mfa.Factor{mfa.TOTP} }

@@ -212,16 +212,35 @@ func (s Standing) Try(j Justification, u User, p Policy) Match {
 // justification of the ID, nil if there is none.
 func (s Standing) UsedBy(id string) *Past { return usedBy(s.Past, id) }
 
-// shorter reports whether a text has fewer than n characters, any white space
-// counted as one.
+// shorter reports whether a text has fewer than n characters that can be seen, any
+// white space counted as one.
 func shorter(text string, n int) bool {
 	has := -1
 	for word := range strings.FieldsSeq(text) {
-		if has += utf8.RuneCountInString(word) + 1; has >= n {
+		if seen := utf8.RuneCountInString(visible(word)); seen > 0 {
+			has += seen + 1
+		}
+		if has >= n {
 			return false
 		}
 	}
 	return max(has, 0) < n
+}
+
+// visible is the text without the characters that nobody sees.
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if invisible(r) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// invisible reports whether the character shows nothing and is no space, such as a
+// zero-width space, a soft hyphen or an empty braille cell.
+func invisible(r rune) bool {
+	return r > unicode.MaxASCII && (r == 0x2800 || unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector))
 }
 
 func usedBy(past []Past, id string) *Past {
@@ -257,41 +276,57 @@ func lastName(arn string) string { return arn[strings.LastIndexAny(arn, "/:")+1:
 // filler are words that make a text longer and say nothing about this user's case.
 var filler = sync.OnceValue(func() map[string]bool {
 	words := map[string]bool{}
-	for _, w := range strings.Fields(`a access account admin amet an and any applicable approved as asap asdf asked at bar baz be been blah business by can
-		change dear disable disabled disabling do dolor emergency fix foo for given hello here i in instructed ipsum is issue
-		it justification lorem manager me mfa n na need needed needs no none not now of off ok on override per please provided
-		purpose purposes qux qwerty re reason reasons request requested required requirement requires see sit sms some
-		something standard support switch switched tbd temp temporarily temporary test testing text the thing things this
-		ticket time to todo totp turn turned urgent urgently user we with work xxx`) {
+	for _, w := range strings.Fields(`a above access account admin agreed amet an and any applicable approved as asap asdf asked at bar baz be because been below blah business by can
+		change dear disable disabled disabling discussed do dolor dummy emergency fix foo for given hello here i in instructed ipsum is issue
+		it justification lorem manager me mentioned mfa n na need needed needs no none not now of off ok on override per please provided
+		purpose purposes qux qwer qwerty re reason reasons request requested required requirement requires said see sit sms so some
+		something standard support switch switched tbd team temp temporarily temporary test testing text the thing things this
+		ticket time to todo totp turn turned uiop urgent urgently user we whatever with work xxx zxcv`) {
 		words[w] = true
 	}
 	return words
 })
 
 // boilerplate reports whether the text says nothing: fewer than two different
-// words that mean anything, or hardly any different letters.
+// words that mean anything, half of the words said before, or hardly any different
+// letters.
 func boilerplate(text string) bool {
-	letters := make([]rune, 0, 5)
-	first, words, foreign := "", 0, false
-	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) }) {
-		word = strings.ToLower(word)
+	letters, different := make([]rune, 0, 5), make([]string, 0, 16)
+	words, mean, unspaced := 0, 0, false
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) && !invisible(r) }) {
+		if word = strings.ToLower(visible(word)); word == "" {
+			continue
+		}
 		for _, r := range word {
 			if len(letters) < 5 && !slices.Contains(letters, r) {
 				letters = append(letters, r)
 			}
-			foreign = foreign || r > unicode.MaxLatin1
+			unspaced = unspaced || r > unicode.MaxLatin1 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
 		}
-		switch {
-		case filler()[word]:
-		case words == 0:
-			first, words = word, 1
-		case word != first:
-			words = 2
+		if words++; slices.Contains(different, word) {
+			continue
 		}
-		// Scripts without spaces between words cannot be counted by words.
-		if len(letters) == 5 && (foreign || words == 2) {
-			return false
+		if different = append(different, word); mean < 2 && !filler()[word] && utf8.RuneCountInString(word) > 1 && !disguised(word) {
+			mean++
 		}
 	}
-	return true
+	// Scripts without spaces between words cannot be counted by words.
+	return len(letters) < 5 || mean < 2 && !unspaced || words >= 4 && 2*len(different) <= words
+}
+
+// disguised reports whether a word has letters that look like those of another one:
+// Latin among Cyrillic or Greek, or letters of full width or of mathematics.
+func disguised(word string) bool {
+	latin, alike := false, false
+	for _, r := range word {
+		switch {
+		case r >= 'Ａ' && r <= 'ｚ', r >= 0x1D400 && r <= 0x1D7FF:
+			return true
+		case r <= unicode.MaxASCII || unicode.Is(unicode.Latin, r):
+			latin = true
+		case unicode.In(r, unicode.Cyrillic, unicode.Greek):
+			alike = true
+		}
+	}
+	return latin && alike
 }

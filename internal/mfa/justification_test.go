@@ -273,6 +273,9 @@ func TestBoilerplateIsToldFromReasons(t *testing.T) {
 		"test test test test", "aaaaaaaaaaaaaaaaaaaa", "please disable mfa for user", "emergency emergency emergency", "business justification",
 		"Please temporarily turn off MFA for this user as requested", "1234567890 1234567890", "-----------------", "ああああああああああああああああ", "",
 		"Lorem ipsum dolor sit amet", "foo bar baz qux foo bar", "blah blah blah blah", "No reason given at this time", "Not applicable here", "Support purposes, as asked",
+		"as discussed with the team", "because I said so", "qwer asdf zxcv uiop", "a b c d e f g h i j k l", "📱📱📱📱📱📱📱📱📱📱📱📱📱📱📱",
+		"lost phone lost phone", "Lost phone, LOST PHONE, lost phone", "пожалуйста пожалуйста", "ţešť ţešť ţešť ţešť",
+		"ple\u200base dis\u00adable mfa", "te\u2060st p\ufe0flease disab\u3164le", "plеasе disаblе mfа for usеr", "ｐｌｅａｓｅ ｄｉｓａｂｌｅ ｍｆａ", "𝐩𝐥𝐞𝐚𝐬𝐞 𝐝𝐢𝐬𝐚𝐛𝐥𝐞 𝐦𝐟𝐚",
 	} {
 		if !boilerplate(text) {
 			t.Errorf("%q passes", text)
@@ -282,6 +285,7 @@ func TestBoilerplateIsToldFromReasons(t *testing.T) {
 		"Lost her phone on the train, the new one arrives tomorrow", "Authenticator app broken after phone update",
 		"携帯電話を紛失したため、新しい端末が届くまで無効にします", "Handy im Zug verloren, das neue kommt morgen",
 		"Потеряла телефон в поезде, новый придёт завтра", "Téléphone volé hier soir à Lyon",
+		"휴대폰을 분실하여 새 기기를 기다립니다", "फ़ोन ट्रेन में खो गया", "โทรศัพท์หายบนรถไฟ", "گوشی را در قطار گم کرده\u200cاست", "Lost\u00a0phone\u2003on\u3000tour 📱",
 	} {
 		if boilerplate(text) {
 			t.Errorf("%q does not pass", text)
@@ -293,6 +297,16 @@ func TestLengthIsCountedInCharactersNotBytes(t *testing.T) {
 	short := claimed(wrote(func(j *Justification) { j.Reason = "携帯電話を紛失した" }))
 	if m := short.match(); !slices.Equal(m.Failed, []Rule{RuleTooShort}) {
 		t.Errorf("nine characters fail %v, want too_short", m.Failed)
+	}
+}
+
+func TestOnlyWhatCanBeSeenIsLength(t *testing.T) {
+	for text, want := range map[string]bool{
+		"Phone lost here": false, "Phone \u2003\n lost": true, "Phone\u200b\u200b\u200b\u200b\u200b lost": true, "Phone lost \u200b \u2060 \u2800 \u3164": true, "": true,
+	} {
+		if got := shorter(text, 15); got != want {
+			t.Errorf("%q is too short: %t", text, got)
+		}
 	}
 }
 

@@ -63,6 +63,9 @@ func (o *Operator) Forecast(ctx context.Context, p Person, e Exception) (Forecas
 	if err != nil {
 		return Forecast{}, err
 	}
+	if err := e.request(p).Check(); err != nil {
+		return Forecast{}, refused(err)
+	}
 	if p.NamedIn(e.Reason) || p.NamedIn(e.Ticket) {
 		return Forecast{}, refused(request.Named())
 	}

@@ -247,6 +247,8 @@ func TestWhatMustNotBeIsRefusedInWords(t *testing.T) {
 		{name: "a pool that requires MFA", who: "onno", want: "pool us-east-1_ON requires MFA of everybody: Cognito would ask onno all the same"},
 		{name: "a pool without MFA", who: "otto", want: "pool us-east-1_OFF asks nobody for MFA: there is nothing to switch off"},
 		{name: "no MFA as the role asks for it", who: "sam", want: "sam (itsm_manager) has only SMS, which is not the MFA that the role asks for: Relatch would not switch it on again"},
+		{name: "a reason that hides something", who: "maria", reason: Exception{By: ops, Reason: "Lost the phone\a in the tram", Ticket: "CHG0012345"}, want: "reason: has a control character"},
+		{name: "a story", who: "maria", reason: Exception{By: ops, Reason: strings.Repeat("Lost ", 201), Ticket: "CHG0012345"}, want: "reason: has more than 1000 characters"},
 		{name: "a short reason", who: "maria", reason: Exception{By: ops, Reason: "Broken display", Ticket: "CHG0012345"}, want: "the reason has fewer than 15 characters", failed: []mfa.Rule{mfa.RuleTooShort}},
 		{
 			name: "everything", who: "maria", reason: Exception{By: ops, Reason: "test", Ticket: "none"}, failed: []mfa.Rule{mfa.RuleTooShort, mfa.RuleBoilerplate, mfa.RuleTicket},

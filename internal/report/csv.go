@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stackflow/relatch/internal/mfa"
 )
@@ -53,7 +54,7 @@ func (r *Report) CSV(out io.Writer) error {
 // inert keeps a spreadsheet from taking a cell for a formula
 // (https://owasp.org/www-community/attacks/CSV_Injection).
 func inert(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+	if first, _ := utf8.DecodeRuneInString(cell); cell != "" && strings.ContainsRune("=+-@＝＋－＠\t\r\n", first) {
 		return "'" + cell
 	}
 	return cell

@@ -277,7 +277,7 @@ func TestNoLineOfTheTextIsWiderThanATerminal(t *testing.T) {
 
 func TestASpreadsheetReadsBackWhatWasWritten(t *testing.T) {
 	r := november(t)
-	hostile := []string{`=HYPERLINK("http://x","y")`, "+1", "-1", "@SUM(A1)", "\tx", `a "b", c`, "two\nlines", "plain"}
+	hostile := []string{`=HYPERLINK("http://x","y")`, "+1", "-1", "@SUM(A1)", "＝1+1", "\tx", `a "b", c`, "two\nlines", "plain"}
 	for i, text := range hostile {
 		r.All[i].Username = text
 	}
@@ -294,7 +294,7 @@ func TestASpreadsheetReadsBackWhatWasWritten(t *testing.T) {
 	}
 	for i, text := range hostile {
 		want := text
-		if i < 5 {
+		if i < 6 {
 			want = "'" + text
 		}
 		if got := rows[i+1][slices.Index(rows[0], "username")]; got != want {

@@ -112,10 +112,19 @@ func Read(body []byte) (Request, error) {
 	if r.Do == Justify && r.Cause == "" {
 		r.Cause = mfa.OtherCause
 	}
-	if wrong := r.wrong(); wrong != "" {
-		return Request{}, New(Malformed, wrong)
+	if err := r.Check(); err != nil {
+		return Request{}, err
 	}
 	return r, nil
+}
+
+// Check reports what keeps override from taking the request, whatever is on
+// record. The error is a *Problem, Malformed.
+func (r Request) Check() error {
+	if wrong := r.wrong(); wrong != "" {
+		return New(Malformed, wrong)
+	}
+	return nil
 }
 
 // wrong says what is wrong with the request, or "".
@@ -144,8 +153,10 @@ func (r Request) wrong() string {
 			return m.name + ": is missing"
 		case utf8.RuneCountInString(m.value) > m.most:
 			return fmt.Sprintf("%s: has more than %d characters", m.name, m.most)
-		case strings.ContainsFunc(m.value, unreadable), m.id && strings.ContainsFunc(m.value, unicode.IsSpace):
-			return m.name + ": has a control character or, where none can be, a space"
+		case strings.ContainsFunc(m.value, unreadable):
+			return m.name + ": has a control character"
+		case m.id && strings.ContainsFunc(m.value, unicode.IsSpace):
+			return m.name + ": has a space"
 		}
 	}
 	switch {

@@ -226,13 +226,16 @@ func TestTheTextReadsAsTheGoldenFileSays(t *testing.T) {
 			overridden("bob", 25*time.Hour, func(_ *mfa.Standing, o *mfa.Override) { o.Roles, o.Required = nil, false }),
 			overridden("cyd", 49*time.Hour, func(_ *mfa.Standing, o *mfa.Override) { o.Unrestorable, o.Actor, o.Disables = true, mfa.Actor{}, 0 }),
 			overridden("fay", 5*time.Minute, nil),
+			overridden("gil", 5*time.Minute, func(_ *mfa.Standing, o *mfa.Override) {
+				o.Match = mfa.Match{ID: "J-1", Failed: []mfa.Rule{mfa.RuleApprover}, Why: []string{"the justification needs an approver who is neither its author nor the user"}}
+			}),
 			{Journal: mfa.UserJournal(pool, "dan"), NotedAt: now.Add(-5 * time.Minute), Posture: true},
 		},
 		other:          []mfa.Standing{swapped},
 		justifications: []mfa.Justification{{ID: "J-1", Reason: "Lost \x1b[31mphone", Ticket: "JIRA-4711", Author: "arn:aws:sts::111122223333:assumed-role/SupportAdmin/ops-7"}},
 	}
 	who := people{}
-	for _, sub := range []mfa.Sub{"ann", "bob", "cyd", "dan", "eve", "fay"} {
+	for _, sub := range []mfa.Sub{"ann", "bob", "cyd", "dan", "eve", "fay", "gil"} {
 		who[sub] = mfa.User{Sub: sub, Found: true, Enabled: true, Username: string(sub) + ".of.a.rather.long.name@department.example.com"}
 	}
 	got := read(t, &s, who, "enforce")

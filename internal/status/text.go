@@ -165,8 +165,12 @@ func (o *Override) do(flags string) []string {
 	if o.Unrestorable {
 		return []string{"have the user enrol a device; until then consider disabling the user"}
 	}
-	if !o.JustifyUntil.IsZero() {
-		out = append(out, fmt.Sprintf("meant: relatch justify %s --reason … --ticket …%s (the actor, until %s)", o.ID, flags, o.JustifyUntil.UTC().Format("15:04Z")))
+	switch until := o.JustifyUntil.UTC().Format("15:04Z"); {
+	case o.JustifyUntil.IsZero():
+	case o.Justification != nil && slices.Equal(o.Failed, []mfa.Rule{mfa.RuleApprover}):
+		out = append(out, fmt.Sprintf("meant: relatch approve %s %s%s (neither its author nor the user, until %s)", o.ID, o.Justification.ID, flags, until))
+	default:
+		out = append(out, fmt.Sprintf("meant: relatch justify %s --reason … --ticket …%s (the actor, until %s)", o.ID, flags, until))
 	}
 	return append(out, "not meant, or no longer needed: relatch end "+o.ID+flags)
 }
