@@ -9,6 +9,7 @@ package archive
 import (
 	"context"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -108,10 +109,10 @@ func (f *Filter) days(first, last time.Time) bool {
 	return (f.From.IsZero() || !last.Before(f.From)) && (f.To.IsZero() || !first.After(f.To))
 }
 
-// Walk calls file for every file in the folder that the filter takes, in no
+// Walk calls file for every file in the folder that the filter takes, with its type, in no
 // order, and broken for every folder that cannot be listed. It holds a few
 // hundred names at a time. The error is the context's.
-func (f *Filter) Walk(ctx context.Context, root string, file func(path string), broken func(path string, err error)) error {
+func (f *Filter) Walk(ctx context.Context, root string, file func(path string, kind fs.FileMode), broken func(path string, err error)) error {
 	whole, err := filepath.Abs(root)
 	if err != nil {
 		whole = root
@@ -119,7 +120,7 @@ func (f *Filter) Walk(ctx context.Context, root string, file func(path string), 
 	return f.walk(ctx, root, filepath.ToSlash(whole), file, broken)
 }
 
-func (f *Filter) walk(ctx context.Context, dir, whole string, file func(string), broken func(string, error)) error {
+func (f *Filter) walk(ctx context.Context, dir, whole string, file func(string, fs.FileMode), broken func(string, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (f *Filter) walk(ctx context.Context, dir, whole string, file func(string),
 			case ctx.Err() != nil:
 				return ctx.Err()
 			default:
-				file(filepath.Join(dir, name))
+				file(filepath.Join(dir, name), e.Type())
 			}
 		}
 		if err == io.EOF {

@@ -83,7 +83,7 @@ func TestAWalkGoesOnBehindAFolderThatCannotBeListedAndListsNoneThatIsLeftOut(t *
 	}
 	var files, broken []string
 	f := Filter{To: day("2026-11-23")}
-	err := f.Walk(t.Context(), root, func(path string) { files = append(files, filepath.Base(path)) }, func(path string, err error) {
+	err := f.Walk(t.Context(), root, func(path string, _ fs.FileMode) { files = append(files, filepath.Base(path)) }, func(path string, err error) {
 		if !errors.Is(err, fs.ErrPermission) {
 			t.Error(err)
 		}

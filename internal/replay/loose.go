@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -126,8 +127,12 @@ func (l *Loader) list(ctx context.Context, paths []string, inputs chan<- input, 
 			some = true
 			inputs <- l.local(ctx, path)
 		} else {
-			err = l.Filter.Walk(ctx, path, func(path string) {
-				if taken(filepath.Base(path)) {
+			err = l.Filter.Walk(ctx, path, func(path string, kind fs.FileMode) {
+				switch {
+				case !taken(filepath.Base(path)):
+				case endless(path, kind):
+					g.unread(path, Unreadable, errors.New("it is no file"))
+				default:
 					some = true
 					inputs <- l.local(ctx, path)
 				}
@@ -146,6 +151,17 @@ func (l *Loader) list(ctx context.Context, paths []string, inputs chan<- input, 
 		}
 	}
 	return nil
+}
+
+// endless reports whether what is in a folder is a pipe or the like, which nobody
+// may ever write to.
+func endless(path string, kind fs.FileMode) bool {
+	if kind == fs.ModeSymlink {
+		if info, err := os.Stat(path); err == nil {
+			kind = info.Mode().Type()
+		}
+	}
+	return kind&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0
 }
 
 func inS3(path string) bool { return strings.HasPrefix(path, "s3://") }

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -59,7 +60,7 @@ func (l *Loader) Size(ctx context.Context, paths []string) (size int64, known bo
 		case !info.IsDir():
 			size += info.Size()
 		default:
-			err = l.Filter.Walk(ctx, path, func(path string) {
+			err = l.Filter.Walk(ctx, path, func(path string, _ fs.FileMode) {
 				if info, err := os.Stat(path); err == nil && taken(filepath.Base(path)) {
 					size += info.Size()
 				}

@@ -72,3 +72,19 @@ func TestWhatMayNotBeListedOrReadIsNamedSkippedAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestAPipeInAFolderIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	dir := tree(t, map[string]string{"a.json": disableOf("a", nine)})
+	if err := errors.Join(syscall.Mkfifo(filepath.Join(dir, "b.json"), 0o600), os.Symlink("b.json", filepath.Join(dir, "c.json.gz")), syscall.Mkfifo(filepath.Join(dir, "other"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var l Loader
+	all, err := l.Load([]string{dir})
+	if want := "b.json: cannot be read: it is no file\nc.json.gz: cannot be read: it is no file"; saying(dir, err) != want {
+		t.Errorf("error %q, want %q", saying(dir, err), want)
+	}
+	if diff := cmp.Diff(map[Skip]int{Unreadable: 2}, all[0].Skipped); diff != "" || len(all[0].Deliveries) != 1 {
+		t.Errorf("%d deliveries; skipped (-want +got):\n%s", len(all[0].Deliveries), diff)
+	}
+}

@@ -370,15 +370,9 @@ func (d *delivery) actor(self bool) (mfa.Actor, []string) {
 	return a, claims
 }
 
-// writes reports whether the call can have changed a resource. Data events, such
-// as the worker's own writes to its ledger, change what is in one. Whoever
-// confirms a subscription has the address that somebody else gave.
-func (d *delivery) writes() bool {
-	if d.ReadOnly.Kind() == 't' || d.EventCategory == "Data" {
-		return false
-	}
-	return !begins(d.EventName, []string{"Get", "List", "Describe", "Lookup", "BatchGet", "Query", "Scan", "Test", "ConfirmSubscription"})
-}
+// writes reports whether the record may be of a call that changed a resource. Data
+// events, such as the worker's own writes to its ledger, change what is in one.
+func (d *delivery) writes() bool { return d.ReadOnly.Kind() != 't' && d.EventCategory != "Data" }
 
 // named lists the names and ARNs that a call on a guard's service names.
 func (d *delivery) named(g guarded) []string {

@@ -606,6 +606,29 @@ func TestCallsOnTheGuardsServicesNameTheirResources(t *testing.T) {
 	}
 }
 
+func TestSiftTellsOfACallWhatParseMakesOfIt(t *testing.T) {
+	t.Parallel()
+	names := []string{"DeleteThing", "GetThing", "DescribeThings", "TestThing", "ConfirmSubscription", "AdminSetUserMFAPreference"}
+	for _, service := range guards {
+		for _, calls := range service.named {
+			names = append(names, calls...)
+		}
+	}
+	want := map[mfa.Kind]Sieve{mfa.GuardChanged: MattersToGuard, mfa.NotRelevant: Irrelevant, mfa.FactorsChanged: Matters}
+	for _, service := range append(slices.Collect(maps.Keys(guards)), cognito, "s3", "sts") {
+		for _, name := range names {
+			source := service + ".amazonaws.com"
+			c, err := Parse(fmt.Appendf(nil, `{"eventVersion":"1.08","eventID":"e-1","eventTime":"2026-11-23T08:00:00Z","eventSource":%q,"eventName":%q,"additionalEventData":{"sub":"u-1"}}`, source, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Sift([]byte(source), []byte(name)); got != want[c.Kind] || Sift([]byte(service), []byte(name)) != got {
+				t.Errorf("%s, %s: %d, where Parse makes a %s of it", source, name, got, c.Kind)
+			}
+		}
+	}
+}
+
 func TestWhatCannotBeReadIsAnErrorThatNamesTheEventAndTheProblem(t *testing.T) {
 	t.Parallel()
 	const id = "c75eb7a5-eb8c-43d1-8331-f4412e756e69"
