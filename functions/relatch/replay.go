@@ -27,61 +27,67 @@ const replayHelp = `Run recorded CloudTrail deliveries through the worker, on an
 whose clock jumps to each delivery and each timer, and tell what it decides,
 schedules, alerts and ends.
 
-PATH is a scenario's folder (with account.json or expect.json), a folder of
-scenarios, a folder of files, a file, s3://BUCKET/PREFIX, or - for standard input.
-Files are EventBridge envelopes, CloudTrail log files, the output of
-lookup-events, rows of CloudTrail Lake (eventJson) or Athena, or bare records,
-one, a list, or one per line, each plain or gzip. In a folder the files .json,
-.jsonl and .ndjson are taken, each also with .gz.
+What is read:
+  PATH is a scenario's folder (with account.json or expect.json), a folder of
+  scenarios, a folder of files, a file, s3://BUCKET/PREFIX, or - for standard input.
+  Files are EventBridge envelopes, CloudTrail log files, the output of
+  lookup-events, rows of CloudTrail Lake (eventJson) or Athena, or bare records, one,
+  a list, or one per line, each plain or gzip. In a folder the files .json, .jsonl
+  and .ndjson are taken, each also with .gz.
 
-Archives of any size can be read. --from, --to, --region and --account-id leave
-out files by what the folders that CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or
-the names of its files, say of them, without opening them; the day is the one on
-which CloudTrail delivered. In files laid out as AWS writes them, records that
-cannot matter are counted without being decoded: --no-prefilter decodes them too,
-and so also tells of faults inside them. Both decide the same. Of equal times the
-event ids decide the order; in which file a record is makes no difference. What
-matters is put into a temporary file (in TMPDIR) when it is more than a few
-thousand records. Ctrl-C ends the reading or the replay and tells what was done so
-far; a second one ends at once.
+Archives:
+  --from, --to, --region and --account-id leave out files by what the folders that
+  CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or the names of its files, say of them,
+  without opening them; the day is the one on which CloudTrail delivered. In files
+  laid out as AWS writes them, records that cannot matter are counted without being
+  decoded. --no-prefilter decodes them too, and so also tells of faults inside them,
+  such as a key that is there twice. Both decide the same. In which file a record
+  is makes no difference: of equal times the event ids decide the order. More than a
+  few thousand records that matter go into a temporary file (in TMPDIR).
 
-What is in S3 is read with your credentials as the AWS CLI has them, or those of
---profile, and needs s3:ListBucket and s3:GetObject. --region is no Region to ask:
-S3 says where the bucket is. Folders that are left out are not listed.
+  What is in S3 is read with your credentials as the AWS CLI has them, or those of
+  --profile, and needs s3:ListBucket and s3:GetObject. --region is no Region to ask:
+  S3 says where the bucket is. Folders that are left out are not listed.
 
-What is broken is named, skipped and counted, and the rest is done: a gzip file
-that is cut off or not what its checksum says (each part of one that was put
-together of several is looked at by itself), what is named .gz and is neither gzip
-nor JSON, and what may not be read or listed. Nothing vouches for what can still
-be read of a broken gzip file; gzip -dc FILE | relatch replay - uses it all the
-same. In a plain file that is cut off, the records before the cut count.
+  Ctrl-C ends the reading or the replay and tells what was done so far; a second one
+  ends at once. On a terminal, reading that takes longer than a second shows how far
+  it is.
 
-Without an account file the users are inferred from the events, and every pool
-is ours. Inferred users have only the roles that the events give them, so most
-of their disables warn instead of paging: list the users in an account file, as
-relatch snapshot writes one of live pools.
+What is broken is named, skipped and counted, and the rest is done:
+  a gzip file that is cut off or not what its checksum says (each part of one that was
+  put together of several is looked at by itself), what is named .gz and is neither
+  gzip nor JSON, and what may not be read or listed. Nothing vouches for what can
+  still be read of a broken gzip file; gzip -dc FILE | relatch replay - uses it all
+  the same. In a plain file that is cut off, the records before the cut count.
 
-Of log files the overrides and the pages by day are told at the end; of the story
-behind the first 200 records, only with -v. On a terminal, reading that takes
-longer than a second shows how far it is.
+Users:
+  Without an account file they are inferred from the events, and every pool is ours.
+  Inferred users have only the roles that the events give them, so most of their
+  disables warn instead of paging: list the users in an account file, as relatch
+  snapshot writes one of live pools.
 
---compare FILE replays everything under two policies: A, that of --policy or else
-of the account, and B, that of FILE. It tells only what differs: who would page
-and who would not, overrides that one would not open, justify or end when the
-other does, deliveries that one would ignore, in the order of their time; then the
-totals of both. A policy given by a flag holds throughout, instead of all those in
-the account file. With --format json there is a relatch.difference/1 on each line
-and a relatch.comparison/1 with the totals of each scenario, and of all. What
-scenarios expect is not checked, and the exit status does not tell whether
-something differs.
+What is told:
+  The story of what happens, and of log files at the end the overrides and the pages
+  by day; behind the first 200 records the story is told only with -v.
 
---html FILE also writes a page that needs nothing else: the pages per day, a
-timeline for each user, every override and every alert, with filters. It names
-users, so only you may read it.
+  --html FILE also writes a page that needs nothing else: the pages per day, a
+  timeline for each user, every override and every alert, with filters. It names
+  users, so only you may read it.
 
-Exit status: 0 when everything came as expected, or nothing was expected;
-1 when an expectation was not met; 2 for bad usage or unreadable input, after
-the rest has been done.`
+Two policies:
+  --compare FILE replays everything under two: A, that of --policy or else of the
+  account, and B, that of FILE. It tells only what differs: who would page and who
+  would not, overrides that one would not open, justify or end when the other does,
+  deliveries that one would ignore, in the order of their time; then the totals of
+  both. A policy given by a flag holds throughout, instead of all those in the
+  account file. With --format json there is a relatch.difference/1 on each line and a
+  relatch.comparison/1 with the totals of each scenario, and of all. What scenarios
+  expect is not checked, and the exit status does not tell whether something differs.
+
+Exit status:
+  0  everything came as expected, or nothing was expected
+  1  an expectation was not met
+  2  bad usage, or something cannot be read; the rest has been done`
 
 const replayExamples = `  relatch replay events                         every scenario, the first one as a story
   relatch replay events/disable-by-console      one scenario, as a story
@@ -132,20 +138,20 @@ func replayCommand(t terminal) *cobra.Command {
 	}
 	flags := c.Flags()
 	flags.SortFlags = false
-	flags.StringVar(&f.account, "account", "", "the account before the first call, instead of account.json (a `FILE`, as relatch snapshot writes it)")
-	flags.StringVar(&f.policy, "policy", "", "the policy record, instead of the account's (a `FILE`)")
+	flags.StringVar(&f.account, "account", "", "`FILE` with the account before the first call, instead of account.json; relatch snapshot writes one")
+	flags.StringVar(&f.policy, "policy", "", "`FILE` with the policy record, instead of the account's")
+	flags.StringVar(&f.compare, "compare", "", "`FILE` with another policy record: tell only what it would change")
 	flags.StringVar(&f.format, "format", "text", "`text` for people, or json: a record per line and a summary for each scenario and for all")
+	flags.StringVar(&f.html, "html", "", "also write what happens into this `FILE`, as one page")
 	flags.StringVar(&f.until, "until", "", "stop the clock at this `TIME`, such as 2026-11-23T08:00:00Z")
 	flags.StringVar(&f.from, "from", "", "leave out files of archives of the days before this `DAY`, such as 2026-11-23")
 	flags.StringVar(&f.to, "to", "", "leave out those of the days after this `DAY`")
-	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions (a `NAME`; several with commas)")
-	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts (an `ID`; several with commas)")
+	flags.StringSliceVar(&f.regions, "region", nil, "leave out those of other Regions than `NAME` (several with commas)")
+	flags.StringSliceVar(&f.accounts, "account-id", nil, "leave out those of other accounts than `ID` (several with commas)")
 	flags.StringVar(&f.live.profile, "profile", "", "the `PROFILE` of ~/.aws with which S3 is read")
 	flags.StringVar(&f.live.endpoint, "endpoint-url", "", "ask S3 at this `URL`")
 	flags.BoolVar(&f.decodeAll, "no-prefilter", false, "decode every record, also those that cannot matter")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell every scenario as a story, and what each page says is to be done")
-	flags.StringVar(&f.compare, "compare", "", "tell only what the policy record in this `FILE` would change")
-	flags.StringVar(&f.html, "html", "", "also write what happens into this `FILE`, as one page")
 	return c
 }
 

@@ -231,7 +231,7 @@ func Sums(p *Paper, reports []*Report, took time.Duration) {
 }
 
 var skips = map[replay.Skip]string{
-	replay.CutOff: "cut off", replay.Damaged: "damaged", replay.NotGzip: "not gzip", replay.Unreadable: "unreadable", replay.Unlisted: "folders not listed",
+	replay.CutOff: "cut off", replay.Damaged: "damaged", replay.NotGzip: "not gzip", replay.Unreadable: "unreadable", replay.Unlisted: "not listed",
 }
 
 // Blank writes an empty line.
