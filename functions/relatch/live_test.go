@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,18 +45,19 @@ type city struct {
 	t                         *testing.T
 	audit, reenable, override *lambdatest.Function
 	aws, url                  string
-	subs                      map[string]mfa.Sub // by username
-	records                   []string           // not delivered yet
-	by                        string             // role and session of whoever runs the command
-	now                       time.Duration      // how far the clock has gone on by waiting
-	deletes                   bool               // AdminDeleteSoftwareToken is there
-	broken                    string             // the operation that is not answered once MFA is off
+	subs                      map[string]mfa.Sub     // by username
+	records                   []string               // not delivered yet
+	by                        atomic.Pointer[string] // role and session of whoever runs the command
+	now                       time.Duration          // how far the clock has gone on by waiting
+	deletes                   bool                   // AdminDeleteSoftwareToken is there
+	broken                    string                 // the operation that is not answered once MFA is off
 }
 
 // build compiles the functions and starts everything.
 func build(t *testing.T) *city {
 	t.Helper()
-	c := &city{Account: wiretest.Open(t), t: t, subs: map[string]mfa.Sub{}, by: "SupportAdmin/ops-7"}
+	c := &city{Account: wiretest.Open(t), t: t, subs: map[string]mfa.Sub{}}
+	c.by.Store(new("SupportAdmin/ops-7"))
 	c.audit = lambdatest.Start(t, lambdatest.Build(t, "./functions/audit"), c.Environment()...)
 	c.reenable = lambdatest.Start(t, lambdatest.Build(t, "./functions/reenable"), c.Environment()...)
 	c.override = lambdatest.Start(t, lambdatest.Build(t, "./functions/override"), c.Environment()...)
@@ -70,7 +72,7 @@ func (c *city) serve(t *testing.T, h http.Handler) string {
 	return server.URL
 }
 
-func (c *city) arn() string { return "arn:aws:sts::123456789012:assumed-role/" + c.by }
+func (c *city) arn() string { return "arn:aws:sts::123456789012:assumed-role/" + *c.by.Load() }
 
 func (c *city) clock() time.Time { return time.Now().Add(c.now) }
 
@@ -492,7 +494,8 @@ func (c *city) sees(t *testing.T, name string, o *mfa.Override, parts ...string)
 }
 
 func (c *city) losesDevices(t *testing.T) {
-	c.t, c.by = t, "SupportAdmin/ops-8" // six users of one actor are a mass disable
+	c.t = t
+	c.by.Store(new("SupportAdmin/ops-8")) // six users of one actor are a mass disable
 	c.add(t, "lena", "itsm_manager")
 	c.add(t, "nina", "itsm_manager")
 	lost := []string{"--reason", "Phone stolen on the train to Lyon", "--lost-device", "--yes"}
@@ -538,8 +541,9 @@ func (c *city) losesDevices(t *testing.T) {
 }
 
 func (c *city) isHalfDone(t *testing.T) {
-	c.t, c.deletes, c.by = t, true, "SupportAdmin/ops-9"
-	defer func() { c.by = "SupportAdmin/ops-8" }()
+	c.t, c.deletes = t, true
+	c.by.Store(new("SupportAdmin/ops-9"))
+	defer c.by.Store(new("SupportAdmin/ops-8"))
 	both := []mfa.Factor{mfa.TOTP, mfa.SMS}
 	for _, name := range []string{"ines", "ivan"} {
 		c.subs[name] = c.Add(t, wiretest.Person{Pool: c.Pool, Name: name, Roles: []mfa.Role{"itsm_manager"}, Registered: both, Factors: both})
@@ -566,7 +570,8 @@ func (c *city) isHalfDone(t *testing.T) {
 }
 
 func (c *city) needsApproval(t *testing.T) {
-	c.t, c.by = t, "SupportAdmin/ops-7"
+	c.t = t
+	c.by.Store(new("SupportAdmin/ops-7"))
 	c.add(t, "bert", "itsm_manager")
 	s := c.standing(t, "bert")
 	s.Journal = mfa.UserJournal(c.Pool, c.subs["bert"])
@@ -586,9 +591,9 @@ func (c *city) needsApproval(t *testing.T) {
 		t.Fatalf("switched on are %v", on)
 	}
 	has(t, c.says(t, 1, "approve", "bert", id).err, "the approver is the author or the user; somebody else must approve")
-	c.by = "TeamLead/eva"
+	c.by.Store(new("TeamLead/eva"))
 	has(t, c.says(t, 0, "approve", "bert", id).out, "You have approved of "+id+" for bert.", "SupportAdmin/ops-7 wrote on", "Phone broke on the stairs")
-	c.by = "SupportAdmin/ops-7"
+	c.by.Store(new("SupportAdmin/ops-7"))
 	has(t, c.says(t, 0, override...).out, "Approver      TeamLead/eva", ", justified")
 }
 
@@ -688,7 +693,8 @@ func (c *city) refuses(t *testing.T) {
 // refusesInBothPools has users whom people call by the username, the address or the
 // sub, in a pool of usernames and in one where the address is the username.
 func (c *city) refusesInBothPools(t *testing.T) {
-	c.t, c.by = t, "SupportAdmin/ops-6"
+	c.t = t
+	c.by.Store(new("SupportAdmin/ops-6"))
 	on := []mfa.Factor{mfa.TOTP}
 	for i, pool := range []mfa.PoolID{c.Pool, c.EmailPool} {
 		add := func(name string, factors []mfa.Factor) (mfa.Sub, []string) {

@@ -80,7 +80,7 @@ func TestTheCommandSaysWhyAJustificationDoesNotCount(t *testing.T) {
 			r.Prepare(t, c.ledger(), p)
 			before := c.table(t)
 			by, what := r.Asks(p)
-			c.by = strings.TrimPrefix(by, refusaltest.ARN(p.Account, "", ""))
+			c.by.Store(new(strings.TrimPrefix(by, refusaltest.ARN(p.Account, "", ""))))
 			args := []string{"justify", person.Name, "--reason", what.Reason, "--ticket", what.Ticket}
 			if what.Do == request.Approve {
 				args = []string{"approve", person.Name, what.Justification}
@@ -143,9 +143,9 @@ func TestVerifyFindsAnApprovalThatWasEdited(t *testing.T) {
 	}
 	override := []string{"override", "bert", reason, "--ticket", "CHG0050000", "--yes"}
 	id := regexp.MustCompile(`J-[A-Z2-7]{10}`).FindString(c.says(t, 1, override...).err)
-	c.by = "TeamLead/eva"
+	c.by.Store(new("TeamLead/eva"))
 	c.says(t, 0, "approve", "bert", id)
-	c.by = "SupportAdmin/ops-7"
+	c.by.Store(new("SupportAdmin/ops-7"))
 	c.says(t, 0, override...)
 	c.says(t, 0, "end", "bert")
 	has(t, c.says(t, 0, "verify").out, "whole, as far as the ledger tells")
