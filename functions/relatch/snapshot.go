@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -122,8 +123,13 @@ func (f *snapshotFlags) run(ctx context.Context, t terminal) error {
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.RateLimiter = 8, ratelimit.None })
 	})
 	taker := snapshot.Taker{
-		Users: cognito.New(client, cognito.Options{Now: t.now, ListedOnly: !f.authFactors, Limits: cognito.NewLimits(f.share, 1)}),
-		Pools: p.settings.Pools(), Now: t.now,
+		Users:      cognito.New(client, cognito.Options{Now: t.now, ListedOnly: !f.authFactors, Limits: cognito.NewLimits(f.share, 1)}),
+		Registered: f.authFactors, Now: t.now,
+	}
+	for _, pool := range p.settings.Pools() {
+		if !slices.Contains(taker.Pools, pool) {
+			taker.Pools = append(taker.Pools, pool)
+		}
 	}
 	for _, role := range f.roles {
 		taker.Roles = append(taker.Roles, mfa.Role(role))

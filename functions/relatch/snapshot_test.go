@@ -153,9 +153,9 @@ func TestASnapshotOfLivePoolsIsWhatAReplayStartsFrom(t *testing.T) {
 		}
 	})
 
-	t.Run("only members of one pool", func(t *testing.T) {
+	t.Run("only members of one pool, named twice", func(t *testing.T) {
 		path := filepath.Join(dir, "members.json")
-		if code, errs := snapshotOf(t.Context(), "--pool", string(d.Pool), "--role", "cloud_admin", "--output", path); code != 0 {
+		if code, errs := snapshotOf(t.Context(), "--pool", string(d.Pool)+","+string(d.Pool), "--role", "cloud_admin", "--output", path); code != 0 {
 			t.Fatalf("exit status %d: %s", code, errs)
 		}
 		raw, err := os.ReadFile(path)

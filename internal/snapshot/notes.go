@@ -26,6 +26,8 @@ type head struct {
 	Began  time.Time    `json:"began"`
 	Pools  []mfa.PoolID `json:"pools"`
 	Roles  []mfa.Role   `json:"roles"`
+	// Registered: what is registered and not switched on was asked for.
+	Registered bool `json:"registered,omitempty"`
 }
 
 // kept is what a look at one user showed.
@@ -87,13 +89,13 @@ func (n *notes) read() error {
 	switch err := json.Unmarshal(first, &h); {
 	case err != nil, h.Schema != Schema:
 		return errors.New("these are no notes of a snapshot: delete the file, or give another --output")
-	case slices.Equal(h.Pools, n.head.Pools) && slices.Equal(h.Roles, n.head.Roles):
+	case slices.Equal(h.Pools, n.head.Pools) && slices.Equal(h.Roles, n.head.Roles) && h.Registered == n.head.Registered:
 		n.head = h
 		return n.Truncate(int64(sound))
 	case len(n.known) == 0:
 		return n.begin()
 	default:
-		return errors.New("these are the notes of a snapshot of other pools or roles: give the same ones, or delete the file")
+		return errors.New("these are the notes of a snapshot of other pools or roles, or with other factors: give the same flags, or delete the file")
 	}
 }
 

@@ -42,6 +42,8 @@ type Taker struct {
 	// Roles are the groups whose members are taken, without their other roles.
 	// None: everybody is taken, with every role.
 	Roles []mfa.Role
+	// Registered: Users also show what is registered and not switched on.
+	Registered bool
 	// Tell is told how far it is, by one goroutine at a time; nil for nobody.
 	Tell func(Progress)
 	Now  func() time.Time
@@ -72,10 +74,10 @@ type person struct {
 // Take writes a snapshot to the file, which is replaced as a whole at the end and
 // can be read by its owner only. What is found out meanwhile stands in the file
 // Partial(path): where Take ended with an error, it goes on from there the next
-// time, if it is of the same pools and roles. Who is deleted meanwhile is left
+// time, if it is of the same pools, roles and factors. Who is deleted meanwhile is left
 // out. The same pools give the same file, byte for byte.
 func (t *Taker) Take(ctx context.Context, path string) error {
-	notes, err := open(Partial(path), head{Schema: Schema, Began: t.Now().UTC().Truncate(time.Second), Pools: t.Pools, Roles: slices.Sorted(slices.Values(t.Roles))})
+	notes, err := open(Partial(path), head{Schema: Schema, Began: t.Now().UTC().Truncate(time.Second), Pools: t.Pools, Roles: slices.Sorted(slices.Values(t.Roles)), Registered: t.Registered})
 	if err != nil {
 		return err
 	}

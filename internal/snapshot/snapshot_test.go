@@ -292,6 +292,7 @@ func TestNotesOfOtherPoolsOrRolesAreRefusedAndStay(t *testing.T) {
 		"other pools":         {`{"schema":"relatch.snapshot/1","began":"2026-11-23T08:00:00Z","pools":["x"],"roles":[]}` + "\n" + user, true},
 		"other roles":         {fmt.Sprintf(`{"schema":"relatch.snapshot/1","began":"2026-11-23T08:00:00Z","pools":[%q,%q],"roles":["viewer"]}`, one, other) + "\n" + user, true},
 		"no notes":            {"something else\n", true},
+		"other factors":       {fmt.Sprintf(`{"schema":"relatch.snapshot/1","began":"2026-11-23T08:00:00Z","pools":[%q,%q],"roles":[],"registered":true}`, one, other) + "\n" + user, true},
 		"other pools, nobody": {`{"schema":"relatch.snapshot/1","began":"2026-11-23T08:00:00Z","pools":["x"],"roles":[]}` + "\n", false},
 		"a torn head":         {`{"schema":"relatch.sna`, false},
 		"an empty file":       {"", false},

@@ -49,6 +49,20 @@ func TestAFileIsReplacedAndOnlyItsOwnerMayReadIt(t *testing.T) {
 	}
 }
 
+func TestALinkIsNotReplaced(t *testing.T) {
+	path := folder(t)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{whole.Check(link), whole.Write(link, func(*bufio.Writer) error { return nil })} {
+		if err == nil || !strings.Contains(err.Error(), link+": is no file, or only a link to one") {
+			t.Error(err)
+		}
+	}
+	alone(t, path, "older")
+}
+
 func TestWhatFailsLeavesTheOlderFile(t *testing.T) {
 	path := folder(t)
 	broken := errors.New("broken")
