@@ -38,7 +38,8 @@ What is read:
 Archives:
   --from, --to, --region and --account-id leave out files by what the folders that
   CloudTrail makes (AWSLogs/…/yyyy/mm/dd), or the names of its files, say of them,
-  without opening them; the day is the one on which CloudTrail delivered. In files
+  without opening them; the day is the one on which CloudTrail delivered. A file that
+  PATH names itself is always read. In files
   laid out as AWS writes them, records that cannot matter are counted without being
   decoded. --no-prefilter decodes them too, and so also tells of faults inside them,
   such as a key that is there twice. Both decide the same. In which file a record
@@ -49,9 +50,9 @@ Archives:
   --profile, and needs s3:ListBucket and s3:GetObject. --region is no Region to ask:
   S3 says where the bucket is. Folders that are left out are not listed.
 
-  Ctrl-C ends the reading or the replay and tells what was done so far; a second one
-  ends at once. On a terminal, reading that takes longer than a second shows how far
-  it is.
+  Ctrl-C ends the reading or the replay and tells what was done so far, a comparison
+  only what it had compared to the end; a second one ends at once. On a terminal,
+  reading that takes longer than a second shows how far it is.
 
 What is broken is named, skipped and counted, and the rest is done:
   a gzip file that is cut off or not what its checksum says (each part of one that was
